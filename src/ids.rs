@@ -318,6 +318,12 @@ impl MessageId {
         self.0.as_bytes()
     }
 
+    /// When the message was sent: the low 48 bits of the unix milliseconds that it was built with.
+    #[must_use]
+    pub fn sent_ms(&self) -> u64 {
+        self.0.as_u64_pair().0 >> 16
+    }
+
     /// The slot of the conversation that the message is in.
     #[must_use]
     pub fn slot(&self) -> Slot {

@@ -1,9 +1,10 @@
 //! Conversations: as clients see them, who takes part, the items of a list, and the bodies that
-//! create them and add participants.
+//! create and change them and add participants.
 
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -12,26 +13,11 @@ use crate::protocol::limits::{
     NAMES_PER_REQUEST_MAX, PARTICIPANTS_SHOWN_MAX, TITLE_BYTES_MAX, UNREAD_MAX,
 };
 use crate::protocol::message::Message;
-use crate::protocol::null::or_null;
-
-/// Role of a participant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// May add and remove participants.
-    Admin,
-    /// Everyone else.
-    Member,
-}
-
-/// A participant and their role.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Participant {
-    /// The user.
-    pub name: UserId,
-    /// What they may do.
-    pub role: Role,
-}
+use crate::protocol::null::{not_null, or_null};
+use crate::protocol::object::{JsonObject, object_or_null};
+use crate::protocol::participant::{Participant, Role};
+use crate::protocol::patch::given;
+use crate::protocol::settings::{Settings, SettingsGiven};
 
 /// A conversation as clients see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -40,7 +26,7 @@ pub struct Conversation {
     pub name: ConversationName,
     /// What people call it.
     pub title: Option<String>,
-    /// Who may add and remove participants.
+    /// Its one participant with the role `admin`; the last one, when nobody is left.
     pub admin: UserId,
     /// When it was created, in unix milliseconds.
     pub created: u64,
@@ -52,6 +38,19 @@ pub struct Conversation {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Vec<Participant>", length(max = PARTICIPANTS_SHOWN_MAX))]
     pub participants: Option<Vec<Participant>>,
+    /// What the caller is in it.
+    #[serde(default)]
+    pub my_role: Role,
+    /// Until when the caller is muted, in unix milliseconds; null when they are not.
+    #[serde(default)]
+    pub my_muted_until: Option<u64>,
+    /// What its admin stored with it.
+    #[serde(default)]
+    #[schemars(schema_with = "object_or_null")]
+    pub data: Option<JsonObject>,
+    /// What its admin set.
+    #[serde(default)]
+    pub settings: Settings,
 }
 
 /// An item of the caller's list of conversations.
@@ -82,6 +81,10 @@ pub struct PartialItem {
     pub created: (),
     pub last_seq: (),
     pub participants_count: (),
+    pub my_role: (),
+    pub my_muted_until: (),
+    pub data: (),
+    pub settings: (),
     pub unread: (),
     pub last_message: (),
 }
@@ -96,9 +99,13 @@ impl PartialItem {
             created,
             last_seq,
             participants_count,
+            my_role,
+            my_muted_until,
+            data,
+            settings,
             unread,
             last_message,
-        ] = [(); 7];
+        ] = [(); 11];
         Self {
             name,
             title,
@@ -106,6 +113,10 @@ impl PartialItem {
             created,
             last_seq,
             participants_count,
+            my_role,
+            my_muted_until,
+            data,
+            settings,
             unread,
             last_message,
         }
@@ -161,6 +172,35 @@ pub struct CreateBody {
     #[serde(default)]
     #[schemars(with = "Option<ConversationName>")]
     pub name: Option<String>,
+    /// What to store with it: a JSON object of at most 4,096 bytes, given back as it is. Read by
+    /// [`JsonObject::member`].
+    #[serde(default)]
+    #[schemars(schema_with = "object_or_null")]
+    pub data: Option<IgnoredAny>,
+    /// Settings that are to be other than the default ones.
+    #[serde(default, deserialize_with = "not_null")]
+    #[schemars(with = "SettingsGiven")]
+    pub settings: Option<SettingsGiven>,
+}
+
+/// Body of changing a conversation: what is absent stays, and something must be there.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
+pub struct ChangeBody {
+    /// What people are to call it; its length is counted in bytes of UTF-8; null: nothing.
+    #[serde(default, deserialize_with = "given")]
+    #[schemars(with = "Option<String>", length(min = 1, max = TITLE_BYTES_MAX))]
+    pub title: Option<Option<String>>,
+    /// What to store with it from now on: a JSON object of at most 4,096 bytes; null: nothing. Read
+    /// by [`JsonObject::member`].
+    #[serde(default)]
+    #[schemars(schema_with = "object_or_null")]
+    pub data: Option<IgnoredAny>,
+    /// Settings that are to change.
+    #[serde(default, deserialize_with = "not_null")]
+    #[schemars(with = "SettingsGiven")]
+    pub settings: Option<SettingsGiven>,
 }
 
 /// Body of adding participants.

@@ -13,7 +13,9 @@ use crate::problem::ProblemBody;
 use crate::protocol::null::not_null;
 use crate::protocol::object::object_or_null;
 use crate::protocol::whole;
-use crate::protocol::{JsonObject, MENTIONS_MAX, Message, MessageCore, Presence};
+use crate::protocol::{
+    ChangedSettings, JsonObject, MENTIONS_MAX, Message, MessageCore, Presence, Role, Settings,
+};
 use crate::protocol::{REACTION_MAX, RESUME_POSITIONS_MAX, TEXT_BYTES_MAX, WATCHED_MAX};
 
 /// Name of the schema of [`committed_frames`]; the document makes it of the server's frames.
@@ -73,7 +75,7 @@ pub enum ClientFrame {
         #[schemars(length(min = 1, max = IDEMPOTENCY_KEY_BYTES_MAX))]
         client_id: Option<String>,
     },
-    /// Deletes a message: one's own, or as admin that of another.
+    /// Deletes a message: one's own, or as admin or moderator that of another.
     Delete {
         /// The message.
         #[schemars(with = "MessageId")]
@@ -175,6 +177,12 @@ pub enum EventKind {
         participants: Vec<UserId>,
         /// How many take part.
         participants_count: u64,
+        /// What was stored with it.
+        #[schemars(schema_with = "object_or_null")]
+        data: Option<JsonObject>,
+        /// All settings that it has.
+        #[schemars(with = "ChangedSettings")]
+        settings: Settings,
     },
     /// Participants were added.
     Joined {
@@ -193,6 +201,9 @@ pub enum EventKind {
         #[serde(skip_serializing_if = "Option::is_none")]
         #[schemars(with = "UserId")]
         admin: Option<UserId>,
+        /// They were banned. Absent otherwise.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        banned: bool,
     },
     /// The sender of a message changed it.
     Edited {
@@ -222,6 +233,33 @@ pub enum EventKind {
         message_seq: Seq,
         /// Who did it.
         by: UserId,
+    },
+    /// What a participant may do changed.
+    Role {
+        /// Who did it. If `role` is `admin` they were it before, and are moderator from now on.
+        by: UserId,
+        /// The participant.
+        user: UserId,
+        /// What they are from now on.
+        role: Role,
+        /// Until when they are muted, in unix milliseconds; null when they are not.
+        muted_until: Option<u64>,
+    },
+    /// Title, data or settings changed: what did not is absent.
+    Updated {
+        /// Who did it.
+        by: UserId,
+        /// What people call it from now on; null: nothing.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        title: Option<Option<String>>,
+        /// What is stored with it from now on; null: nothing.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(schema_with = "object_or_null")]
+        data: Option<Option<JsonObject>>,
+        /// The settings that changed.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "ChangedSettings")]
+        settings: Option<ChangedSettings>,
     },
 }
 
@@ -489,6 +527,7 @@ mod tests {
             by: bob.clone(),
             user: bob,
             admin: None,
+            banned: false,
         };
         let frame = ServerFrame::Event {
             conversation: &conversation,

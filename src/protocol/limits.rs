@@ -8,6 +8,10 @@ pub const MENTIONS_MAX: usize = 50;
 pub const EDITS_MAX: u32 = 1_000;
 /// Longest title of a conversation, in bytes of UTF-8.
 pub const TITLE_BYTES_MAX: usize = 256;
+/// Longest reason of a ban, in bytes of UTF-8.
+pub const REASON_BYTES_MAX: usize = 256;
+/// Most bans of one conversation.
+pub const BANS_MAX: usize = 10_000;
 /// Largest request body and WebSocket message, in bytes.
 pub const FRAME_BYTES_MAX: usize = 128 * 1024;
 /// Most names in one request that creates a conversation or adds participants.

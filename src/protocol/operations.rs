@@ -3,7 +3,8 @@
 //! OpenAPI document is made of it.
 
 use crate::problem::Code;
-use crate::protocol::facts::{conversations, front, history, messages, participants};
+use crate::protocol::facts::{conversations, front, governing, history, messages, participants};
+use crate::protocol::policy::Action;
 use crate::protocol::routes::{Endpoint, Operation};
 
 pub use crate::protocol::facts::form::{Facts, Kind, Parameter, Shape, Success};
@@ -16,8 +17,13 @@ impl Operation {
             Self::CreateConversation => &conversations::CREATE_CONVERSATION,
             Self::ListConversations => &conversations::LIST_CONVERSATIONS,
             Self::ShowConversation => &conversations::SHOW_CONVERSATION,
+            Self::ChangeConversation => &governing::CHANGE_CONVERSATION,
             Self::ListParticipants => &participants::LIST_PARTICIPANTS,
             Self::AddParticipants => &participants::ADD_PARTICIPANTS,
+            Self::SetParticipant => &governing::SET_PARTICIPANT,
+            Self::ListBans => &governing::LIST_BANS,
+            Self::Ban => &governing::BAN,
+            Self::EndBan => &governing::END_BAN,
             Self::RemoveParticipant => &participants::REMOVE_PARTICIPANT,
             Self::SendMessage => &messages::SEND_MESSAGE,
             Self::ShowHistory => &history::SHOW_HISTORY,
@@ -34,6 +40,11 @@ impl Operation {
             Self::OpenSession => &front::OPEN_SESSION,
             Self::ShowDocument => &front::SHOW_DOCUMENT,
         }
+    }
+
+    /// Who may do it, where not everybody may who takes part.
+    pub(super) fn actions(self) -> &'static [Action] {
+        governing::actions(self)
     }
 
     /// Every code that it can be refused with, in the order of [`Code::ALL`]. `not_found` and

@@ -23,6 +23,8 @@ pub enum Endpoint {
     Conversation,
     Participants,
     Participant,
+    Bans,
+    Ban,
     Messages,
     Events,
     Watermarks,
@@ -45,9 +47,14 @@ pub enum Operation {
     CreateConversation,
     ListConversations,
     ShowConversation,
+    ChangeConversation,
     ListParticipants,
     AddParticipants,
+    SetParticipant,
     RemoveParticipant,
+    ListBans,
+    Ban,
+    EndBan,
     SendMessage,
     ShowHistory,
     ShowEvents,
@@ -93,11 +100,13 @@ pub fn match_path(path: &str) -> Option<Matched<'_>> {
 
 impl Endpoint {
     /// Every one there is.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Conversations,
         Self::Conversation,
         Self::Participants,
         Self::Participant,
+        Self::Bans,
+        Self::Ban,
         Self::Messages,
         Self::Events,
         Self::Watermarks,
@@ -118,6 +127,8 @@ impl Endpoint {
             Self::Conversation => "/conversations/{name}",
             Self::Participants => "/conversations/{name}/participants",
             Self::Participant => "/conversations/{name}/participants/{user}",
+            Self::Bans => "/conversations/{name}/bans",
+            Self::Ban => "/conversations/{name}/bans/{user}",
             Self::Messages => "/conversations/{name}/messages",
             Self::Events => "/conversations/{name}/events",
             Self::Watermarks => "/conversations/{name}/watermarks",
@@ -155,13 +166,18 @@ impl Endpoint {
 
 impl Operation {
     /// Every one there is.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 25] = [
         Self::CreateConversation,
         Self::ListConversations,
         Self::ShowConversation,
+        Self::ChangeConversation,
         Self::ListParticipants,
         Self::AddParticipants,
+        Self::SetParticipant,
         Self::RemoveParticipant,
+        Self::ListBans,
+        Self::Ban,
+        Self::EndBan,
         Self::SendMessage,
         Self::ShowHistory,
         Self::ShowEvents,
@@ -185,9 +201,14 @@ impl Operation {
             Self::CreateConversation => (Endpoint::Conversations, &Method::POST),
             Self::ListConversations => (Endpoint::Conversations, &Method::GET),
             Self::ShowConversation => (Endpoint::Conversation, &Method::GET),
+            Self::ChangeConversation => (Endpoint::Conversation, &Method::PATCH),
             Self::ListParticipants => (Endpoint::Participants, &Method::GET),
             Self::AddParticipants => (Endpoint::Participants, &Method::POST),
+            Self::SetParticipant => (Endpoint::Participant, &Method::PUT),
             Self::RemoveParticipant => (Endpoint::Participant, &Method::DELETE),
+            Self::ListBans => (Endpoint::Bans, &Method::GET),
+            Self::Ban => (Endpoint::Ban, &Method::PUT),
+            Self::EndBan => (Endpoint::Ban, &Method::DELETE),
             Self::SendMessage => (Endpoint::Messages, &Method::POST),
             Self::ShowHistory => (Endpoint::Messages, &Method::GET),
             Self::ShowEvents => (Endpoint::Events, &Method::GET),
@@ -211,6 +232,12 @@ impl Operation {
         self.facts().body.is_some()
     }
 
+    /// Whether that body has to be there.
+    #[must_use]
+    pub fn needs_body(self) -> bool {
+        self.takes_body() && self != Self::Ban
+    }
+
     /// Whether a router stamps it with a key when it has none: doing it twice would do more than
     /// doing it once.
     #[must_use]
@@ -218,10 +245,18 @@ impl Operation {
         self.place().1 == Method::POST || self == Self::EditMessage
     }
 
-    /// Whether it is one that every node of a cluster has to know before it is asked for.
+    /// The version of records that every node of a cluster has to read before it is asked for.
     #[must_use]
-    pub fn is_of_later_version(self) -> bool {
-        matches!(self, Self::EditMessage | Self::DeleteMessage)
+    pub fn records(self) -> u32 {
+        match self {
+            Self::EditMessage | Self::DeleteMessage => 2,
+            Self::ChangeConversation
+            | Self::SetParticipant
+            | Self::ListBans
+            | Self::Ban
+            | Self::EndBan => 3,
+            _ => 1,
+        }
     }
 
     /// Whether it changes anything.
@@ -232,7 +267,7 @@ impl Operation {
 }
 
 /// The value of `Allow` of each endpoint.
-static ALLOWED: LazyLock<[(Endpoint, String); 14]> = LazyLock::new(|| {
+static ALLOWED: LazyLock<[(Endpoint, String); 16]> = LazyLock::new(|| {
     Endpoint::ALL.map(|endpoint| {
         let methods = [
             Method::DELETE,

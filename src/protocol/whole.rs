@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::Number;
 
@@ -74,6 +75,25 @@ pub(super) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<u32, D::Error
 /// A number or `null`; refuses a missing field, where `null` has a meaning of its own.
 pub(super) fn number_or_null<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u32>, D::Error> {
     Ok(Option::<Whole<u32>>::deserialize(from)?.map(|whole| whole.0))
+}
+
+/// The largest time that clients give: the largest number that every JSON library holds.
+const MOMENT_MAX: u64 = (1 << 53) - 1;
+
+/// A time in unix milliseconds, or `null`, of a field that may be absent.
+pub(super) fn moment<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<u64>>, D::Error> {
+    let moment = Option::<Whole<u64>>::deserialize(from)?.map(|whole| whole.0);
+    if moment.is_some_and(|moment| moment > MOMENT_MAX) {
+        let detail = format_args!("a time is null or a whole number from 0 to {MOMENT_MAX}");
+        return Err(D::Error::custom(detail));
+    }
+    Ok(Some(moment))
+}
+
+pub(super) fn moment_schema(_generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["integer", "null"], "format": "int64", "minimum": 0, "maximum": MOMENT_MAX,
+    })
 }
 
 /// Numbers by name.

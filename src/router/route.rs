@@ -41,6 +41,8 @@ pub fn find(path: &str) -> Option<Route> {
         Endpoint::Conversation
         | Endpoint::Participants
         | Endpoint::Participant
+        | Endpoint::Bans
+        | Endpoint::Ban
         | Endpoint::Messages
         | Endpoint::Events
         | Endpoint::Watermarks

@@ -14,8 +14,13 @@ const UPGRADE_AFTER: Duration = Duration::from_secs(5);
 /// # Errors
 /// `unavailable`.
 pub(super) fn all_know(directory: &Directory, operation: Operation) -> Result<(), Problem> {
-    let is_known = || directory.table().is_some_and(|table| table.knows_edits());
-    if !operation.is_of_later_version() || is_known() {
+    let needed = operation.records();
+    let is_known = || {
+        directory
+            .table()
+            .is_some_and(|table| table.records() >= needed)
+    };
+    if needed <= 1 || is_known() {
         return Ok(());
     }
     let detail = "not every node of the cluster runs a version that knows this; nothing was \

@@ -255,6 +255,10 @@ impl Inner {
             },
             Command::Add(add) => Write::Add(add),
             Command::Remove(remove) => Write::Remove(remove),
+            Command::Update(update) => Write::Update(update),
+            Command::SetParticipant(set) => Write::Set(set),
+            Command::Ban(ban) => Write::Ban(ban),
+            Command::Unban(unban) => Write::Unban(unban),
             Command::Index(changes) => Write::Index(changes),
             Command::Resubmit(event) => Write::Resubmit(event),
             Command::MarkRead(read) => return Begun::Read(read),
@@ -276,6 +280,7 @@ impl Inner {
             Command::Create(create) => create.participants.as_slice(),
             Command::Add(add) => add.users.as_slice(),
             Command::Remove(remove) => std::slice::from_ref(&remove.user),
+            Command::Ban(ban) => std::slice::from_ref(&ban.user),
             _ => &[],
         };
         let mut known = HashSet::new();

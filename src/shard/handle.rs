@@ -308,9 +308,12 @@ impl ShardHandle {
     }
 }
 
-/// A refusal that depends on who participates, and so may be out of date.
+/// A refusal that depends on who participates, and as what, and so may be out of date.
 fn hangs_on_standing(problem: &Problem) -> bool {
-    matches!(problem.code, Code::NotParticipant | Code::MessageUnknown)
+    matches!(
+        problem.code,
+        Code::NotParticipant | Code::Forbidden | Code::MessageUnknown
+    )
 }
 
 fn cannot_be_proven() -> Problem {

@@ -40,10 +40,7 @@ const HOMES: [(&str, &[&str]); 7] = [
     ),
     ("hashring", &["src/cluster/ring.rs"]),
     ("jsonwebtoken", &["src/auth/"]),
-    (
-        "schemars",
-        &["src/protocol/", "src/ids.rs", "src/problem.rs"],
-    ),
+    ("schemars", &["src/protocol/", "src/ids.rs", "src/problem/"]),
     ("fastwebsockets", &["src/link/", "src/router/sessions/"]),
 ];
 

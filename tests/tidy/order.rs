@@ -67,8 +67,8 @@ pub(crate) const ORDER: [(&str, &[&str]); 14] = [
     (
         "shard/read",
         &[
-            "paging", "shown", "barrier", "presence", "events", "message", "history", "receipts",
-            "find", "admit",
+            "paging", "shown", "barrier", "bans", "presence", "events", "message", "history",
+            "receipts", "find", "admit",
         ],
     ),
     (

@@ -114,7 +114,7 @@ fn log_lines_are_lower_case_without_a_full_stop() {
 fn every_code_is_in_the_contract() {
     let contract =
         fs::read_to_string(root().join("docs/api.md")).expect("docs/api.md, the client contract");
-    let problems = fs::read_to_string(root().join("src/problem.rs")).unwrap();
+    let problems = fs::read_to_string(root().join("src/problem/code.rs")).unwrap();
     let mut codes = Vec::new();
     for line in problems
         .lines()

@@ -8,7 +8,6 @@ use crate::cluster::table::addresses::NodeAddresses;
 use crate::cluster::table::changes::Changes;
 use crate::ids::{NodeId, ShardId};
 use crate::log::Identity;
-use crate::log::record::EDITS_SINCE;
 
 /// One version of the assignment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -84,12 +83,6 @@ impl Table {
             .unwrap_or(1)
     }
 
-    /// Whether every node knows how to edit and delete messages.
-    #[must_use]
-    pub fn knows_edits(&self) -> bool {
-        self.records() >= EDITS_SINCE
-    }
-
     /// The shards whose first node is this one.
     pub fn owned_by<'a>(&'a self, node: &'a NodeId) -> impl Iterator<Item = ShardId> + 'a {
         let numbered = (0..=u16::MAX).map(ShardId).zip(&self.rows);
@@ -111,6 +104,7 @@ impl Table {
 mod tests {
     use super::*;
     use crate::ids::ClusterId;
+    use crate::log::record::RECORDS_VERSION;
 
     #[test]
     fn what_all_nodes_read_is_what_the_oldest_reads() {
@@ -139,9 +133,9 @@ mod tests {
                 changes: Changes::default(),
             }
         };
-        assert!(table(&[&new, &new]).knows_edits());
-        assert!(!table(&[&new, &old]).knows_edits());
-        assert!(!table(&[]).knows_edits(), "nobody is known");
+        assert_eq!(table(&[&new, &new]).records(), RECORDS_VERSION);
+        assert_eq!(table(&[&new, &old]).records(), 1);
+        assert_eq!(table(&[]).records(), 1, "nobody is known");
     }
 
     #[test]

@@ -20,6 +20,10 @@ pub enum Record {
     Index(Arc<IndexChange>),
     /// Messages stream: an idempotency key was used up. Has no seq.
     KeyUsed(Arc<UsedUp>),
+    /// Messages stream: a user was banned who takes no part. Has no seq.
+    Banned(Arc<BanChange>),
+    /// Messages stream: a ban ended. Has no seq.
+    Unbanned(Arc<BanChange>),
     /// Messages stream: the outbox is delivered up to and including this place.
     OutboxProgress {
         /// Last delivered row.
@@ -94,4 +98,19 @@ pub struct Advance {
     pub delivered: Seq,
     /// Read up to here; reading implies delivered, so `delivered` moves with it when it was behind.
     pub read: Seq,
+}
+
+/// A user was banned who takes no part, or another reason was told; or a ban ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BanChange {
+    /// Where.
+    pub conversation: ConversationName,
+    /// Who is meant.
+    pub user: UserId,
+    /// Who did it.
+    pub by: UserId,
+    /// Why, of a ban.
+    pub reason: Option<Arc<str>>,
+    /// Unix milliseconds, of the owner's decision.
+    pub at: u64,
 }

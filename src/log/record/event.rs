@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ConversationName, MessageId, Seq, UserId};
 use crate::log::record::key::KeyUse;
+use crate::protocol::{Patch, Role, Settings, SettingsChange};
 
 /// One durable change of a conversation: one request, one event, one seq.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,7 +32,9 @@ impl Event {
             | EventKind::Joined { by, .. }
             | EventKind::Left { by, .. }
             | EventKind::Edited { by, .. }
-            | EventKind::Deleted { by, .. } => by,
+            | EventKind::Deleted { by, .. }
+            | EventKind::Role { by, .. }
+            | EventKind::Updated { by, .. } => by,
             EventKind::Message { source, .. } => source,
         }
     }
@@ -57,6 +60,12 @@ pub enum EventKind {
         title: Option<Arc<str>>,
         /// All first participants, the creator first, without duplicates.
         participants: Vec<UserId>,
+        /// A JSON object, compact.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        data: Option<Arc<str>>,
+        /// Its first settings.
+        #[serde(default)]
+        settings: Settings,
     },
     /// A participant wrote.
     Message {
@@ -81,19 +90,31 @@ pub enum EventKind {
     },
     /// Participants were added.
     Joined {
-        /// The admin.
+        /// Whoever added them.
         by: UserId,
         /// Those who were not participants before, in the order of the request.
         users: Vec<UserId>,
+        /// Which of them come as readers; the others come as members.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        readers: Vec<UserId>,
+        /// Which of them are muted still, until when, in unix milliseconds.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        muted: Vec<(UserId, u64)>,
     },
     /// A participant left or was removed.
     Left {
-        /// The admin, or the user themselves.
+        /// Whoever removed or banned them, or the user themselves.
         by: UserId,
         /// Who is gone.
         user: UserId,
-        /// The new admin, when the admin left and someone remains.
+        /// The new admin, when the admin left and someone remains; not muted any more.
         admin: Option<UserId>,
+        /// They are banned, too.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        banned: bool,
+        /// Why, for those who may ban.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reason: Option<Arc<str>>,
     },
     /// The sender of a message changed what it says.
     Edited {
@@ -121,68 +142,35 @@ pub enum EventKind {
         message_id: MessageId,
         /// Its seq.
         message_seq: Seq,
-        /// Its sender, or the admin.
+        /// Its sender, or whoever may delete the messages of others.
         by: UserId,
     },
-}
-
-impl EventKind {
-    /// A message as it is sent.
-    #[must_use]
-    pub fn message(
-        id: MessageId,
-        source: UserId,
-        content: Content,
-        reply_to: Option<MessageId>,
-    ) -> Self {
-        let Content {
-            text,
-            data,
-            mentions,
-        } = content;
-        Self::Message {
-            id,
-            source,
-            text,
-            reply_to,
-            data,
-            mentions,
-            since: None,
-        }
-    }
-
-    /// A message of text alone.
-    #[cfg(test)]
-    pub(crate) fn plain(id: MessageId, source: UserId, text: impl Into<Arc<str>>) -> Self {
-        Self::message(
-            id,
-            source,
-            Content {
-                text: text.into(),
-                ..Content::none()
-            },
-            None,
-        )
-    }
-
-    /// Whether it changes who participates; such a change also has rows in the outbox.
-    #[must_use]
-    pub fn changes_members(&self) -> bool {
-        match self {
-            Self::Created { .. } | Self::Joined { .. } | Self::Left { .. } => true,
-            Self::Message { .. } | Self::Edited { .. } | Self::Deleted { .. } => false,
-        }
-    }
-
-    /// The message that it sends or changes.
-    #[must_use]
-    pub fn message_id(&self) -> Option<MessageId> {
-        match self {
-            Self::Message { id, .. } => Some(*id),
-            Self::Edited { message_id, .. } | Self::Deleted { message_id, .. } => Some(*message_id),
-            Self::Created { .. } | Self::Joined { .. } | Self::Left { .. } => None,
-        }
-    }
+    /// What a participant may do changed. With the role `admin` the office was handed over: the
+    /// admin before, who is `by`, is moderator now.
+    Role {
+        /// Who did it.
+        by: UserId,
+        /// The participant.
+        user: UserId,
+        /// What they are now.
+        role: Role,
+        /// Until when they are muted now, in unix milliseconds.
+        muted_until: Option<u64>,
+    },
+    /// Title, data or settings of the conversation changed.
+    Updated {
+        /// Who did it.
+        by: UserId,
+        /// The new title, if it changed.
+        #[serde(default)]
+        title: Patch<Option<Arc<str>>>,
+        /// The new data, if it changed.
+        #[serde(default)]
+        data: Patch<Option<Arc<str>>>,
+        /// The settings that changed.
+        #[serde(default)]
+        settings: SettingsChange,
+    },
 }
 
 /// What a message says.

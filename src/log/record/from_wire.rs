@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use super::wire::{Body, Event, Key, Kind, OneAdvance, Record};
+use super::wire::{BanChange, Body, Event, Key, Kind, OneAdvance, Record};
+use super::wire_settings::{typed_role, typed_settings, typed_text};
 use super::{Advance, Content, IndexChange, KeyUse, OutboxPosition, UsedUp};
 use crate::ids::{ConversationName, Epoch, MessageId, NodeId, Offset, Seq, UserId};
+use crate::protocol::Settings;
 
 type Bad = &'static str;
 
@@ -86,6 +88,8 @@ impl TryFrom<Record> for super::Record {
                     key: typed_key(used.key.ok_or("a used key is missing")?)?,
                     at: used.at,
                 })),
+                Body::Banned(ban) => Self::Banned(Arc::new(typed_ban(ban)?)),
+                Body::Unbanned(ban) => Self::Unbanned(Arc::new(typed_ban(ban)?)),
                 Body::EpochStart(start) => Self::EpochStart {
                     epoch: Epoch(start.epoch),
                     node: NodeId::from(start.node.as_str()),
@@ -94,6 +98,16 @@ impl TryFrom<Record> for super::Record {
             },
         )
     }
+}
+
+fn typed_ban(ban: BanChange) -> Result<super::BanChange, Bad> {
+    Ok(super::BanChange {
+        conversation: conversation(&ban.conversation)?,
+        user: user(&ban.user)?,
+        by: user(&ban.by)?,
+        reason: ban.reason.map(Arc::from),
+        at: ban.at,
+    })
 }
 
 fn typed_advance(advance: &OneAdvance) -> Result<Advance, Bad> {
@@ -126,12 +140,15 @@ fn typed_content(text: String, data: Option<String>, mentions: &[String]) -> Res
     })
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm for each kind")]
 fn typed_kind(kind: Kind) -> Result<super::EventKind, Bad> {
     Ok(match kind {
         Kind::Created(created) => super::EventKind::Created {
             by: user(&created.by)?,
             title: created.title.map(Arc::from),
             participants: users(&created.participants)?,
+            data: created.data.map(Arc::from),
+            settings: Settings::default().with(&typed_settings(created.settings)?),
         },
         Kind::Message(message) => super::EventKind::message(
             message_id(&message.id)?,
@@ -142,11 +159,19 @@ fn typed_kind(kind: Kind) -> Result<super::EventKind, Bad> {
         Kind::Joined(joined) => super::EventKind::Joined {
             by: user(&joined.by)?,
             users: users(&joined.users)?,
+            readers: users(&joined.readers)?,
+            muted: joined
+                .muted
+                .iter()
+                .map(|muted| Ok((user(&muted.user)?, muted.until)))
+                .collect::<Result<_, Bad>>()?,
         },
         Kind::Left(left) => super::EventKind::Left {
             by: user(&left.by)?,
             user: user(&left.user)?,
             admin: left.admin.as_deref().map(user).transpose()?,
+            banned: left.banned,
+            reason: left.reason.map(Arc::from),
         },
         Kind::Edited(edited) => {
             let Content {
@@ -168,6 +193,18 @@ fn typed_kind(kind: Kind) -> Result<super::EventKind, Bad> {
             message_id: message_id(&deleted.message_id)?,
             message_seq: Seq(deleted.message_seq),
             by: user(&deleted.by)?,
+        },
+        Kind::Role(role) => super::EventKind::Role {
+            by: user(&role.by)?,
+            user: user(&role.user)?,
+            role: typed_role(role.role)?,
+            muted_until: role.muted_until,
+        },
+        Kind::Updated(updated) => super::EventKind::Updated {
+            by: user(&updated.by)?,
+            title: typed_text(updated.title),
+            data: typed_text(updated.data),
+            settings: typed_settings(updated.settings)?,
         },
     })
 }

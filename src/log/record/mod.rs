@@ -15,11 +15,11 @@
 //! kinds; a kind that this version does not know is kept as it stands ([`Record::Unreadable`]) and
 //! quarantined by the worker.
 
-pub use change::{Advance, Record};
+pub use change::{Advance, BanChange, Record};
 pub use event::{Content, Event, EventKind, Since};
 pub use index::{IndexChange, OutboxPosition};
 pub use key::{ANY_REQUEST, Fingerprint, KeyUse, UsedUp};
-pub use version::{EDITS_SINCE, RECORDS_VERSION};
+pub use version::{EDITS_SINCE, RECORDS_VERSION, ROLES_SINCE};
 
 pub(crate) use self::entry::HEADER_BYTES;
 pub use self::entry::{
@@ -32,6 +32,8 @@ mod change;
 
 mod event;
 
+mod kind;
+
 mod key;
 
 mod index;
@@ -40,10 +42,14 @@ mod entry;
 
 mod wire;
 
+mod wire_settings;
+
 mod to_wire;
 
 mod from_wire;
 
+#[cfg(test)]
+mod governing;
 #[cfg(test)]
 mod samples;
 

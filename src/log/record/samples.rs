@@ -7,6 +7,7 @@ use bytes::Bytes;
 use crate::ids::{ConversationName, Epoch, MessageId, NodeId, Offset, Seq, Slot, UserId};
 use crate::log::record::change::{Advance, Record};
 use crate::log::record::event::{Content, Event, EventKind};
+use crate::log::record::governing;
 use crate::log::record::index::{IndexChange, OutboxPosition};
 use crate::log::record::key::{KeyUse, UsedUp};
 
@@ -15,19 +16,13 @@ use crate::log::record::key::{KeyUse, UsedUp};
 #[expect(clippy::too_many_lines, reason = "one list")]
 pub(super) fn samples() -> Vec<(&'static str, Vec<Record>)> {
     let (alice, bob) = (user("alice"), user("bob"));
-    let created = |title: Option<&str>, participants| EventKind::Created {
-        by: user("alice"),
-        title: title.map(Arc::from),
-        participants,
+    let created = |title: Option<&str>, participants| {
+        EventKind::created(user("alice"), title.map(Arc::from), participants)
     };
     let message = |text: &str, reply_to| {
         EventKind::message(message_id(42), user("alice"), content(text), reply_to)
     };
-    let left = |admin| EventKind::Left {
-        by: user("alice"),
-        user: user("alice"),
-        admin,
-    };
+    let left = |admin| EventKind::left(user("alice"), user("alice"), admin);
     let index = |joined, create_key| {
         let (user, conversation) = (user("bob"), conversation("general"));
         Record::Index(Arc::new(IndexChange {
@@ -91,14 +86,7 @@ pub(super) fn samples() -> Vec<(&'static str, Vec<Record>)> {
         ),
         (
             "joined",
-            vec![event(
-                3,
-                None,
-                EventKind::Joined {
-                    by: user("alice"),
-                    users: everyone,
-                },
-            )],
+            vec![event(3, None, EventKind::joined(user("alice"), everyone))],
         ),
         ("left", vec![event(4, None, left(Some(bob)))]),
         ("left_bare", vec![event(5, None, left(None))]),
@@ -188,7 +176,9 @@ pub(super) fn later_samples() -> Vec<(&'static str, Vec<Record>)> {
 }
 
 pub(super) fn all_samples() -> impl ExactSizeIterator<Item = (&'static str, Vec<Record>)> {
-    [samples(), later_samples()].concat().into_iter()
+    [samples(), later_samples(), governing::samples()]
+        .concat()
+        .into_iter()
 }
 
 pub(super) fn content(text: &str) -> Content {

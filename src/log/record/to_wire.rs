@@ -3,11 +3,14 @@
 use bytes::Bytes;
 
 use super::wire::{
-    Advances, Body, Created, Deleted, Edited, EpochStart, Event, Index, Joined, Key, KeyUsed, Kind,
-    Left, Message, OneAdvance, OutboxProgress, Reaction, Record,
+    Advances, BanChange, Body, Created, Deleted, Edited, EpochStart, Event, Index, Joined, Key,
+    KeyUsed, Kind, Left, Message, Muted, OneAdvance, OutboxProgress, Reaction, Record, Role,
+    Updated,
 };
+use super::wire_settings::{wire_role, wire_settings, wire_text};
 use super::{Advance, KeyUse};
 use crate::ids::{MessageId, UserId};
+use crate::protocol::SettingsChange;
 
 fn id_bytes(id: &MessageId) -> Bytes {
     Bytes::copy_from_slice(id.as_bytes())
@@ -44,6 +47,8 @@ impl From<&super::Record> for Record {
                 key: Some(wire_key(&used.key)),
                 at: used.at,
             })),
+            super::Record::Banned(ban) => Some(Body::Banned(wire_ban(ban))),
+            super::Record::Unbanned(ban) => Some(Body::Unbanned(wire_ban(ban))),
             super::Record::OutboxProgress { upto } => Some(Body::OutboxProgress(OutboxProgress {
                 offset: upto.offset.0,
                 index: upto.index,
@@ -81,6 +86,16 @@ impl From<&super::Record> for Record {
     }
 }
 
+fn wire_ban(ban: &super::BanChange) -> BanChange {
+    BanChange {
+        conversation: ban.conversation.to_string(),
+        user: ban.user.to_string(),
+        by: ban.by.to_string(),
+        reason: ban.reason.as_deref().map(str::to_owned),
+        at: ban.at,
+    }
+}
+
 fn wire_advance(advance: &Advance) -> OneAdvance {
     OneAdvance {
         user: advance.user.to_string(),
@@ -106,10 +121,14 @@ fn wire_kind(kind: &super::EventKind) -> Kind {
             by,
             title,
             participants,
+            data,
+            settings,
         } => Kind::Created(Created {
             by: by.to_string(),
             title: title.as_deref().map(str::to_owned),
             participants: names(participants),
+            data: data.as_deref().map(str::to_owned),
+            settings: wire_settings(&SettingsChange::of(settings)),
         }),
         super::EventKind::Message {
             id,
@@ -127,14 +146,29 @@ fn wire_kind(kind: &super::EventKind) -> Kind {
             data: data.as_deref().map(str::to_owned),
             mentions: names(mentions),
         }),
-        super::EventKind::Joined { by, users } => Kind::Joined(Joined {
+        super::EventKind::Joined {
+            by,
+            users,
+            readers,
+            muted,
+        } => Kind::Joined(Joined {
             by: by.to_string(),
             users: names(users),
+            readers: names(readers),
+            muted: muted.iter().map(wire_muted).collect(),
         }),
-        super::EventKind::Left { by, user, admin } => Kind::Left(Left {
+        super::EventKind::Left {
+            by,
+            user,
+            admin,
+            banned,
+            reason,
+        } => Kind::Left(Left {
             by: by.to_string(),
             user: user.to_string(),
             admin: admin.as_ref().map(UserId::to_string),
+            banned: *banned,
+            reason: reason.as_deref().map(str::to_owned),
         }),
         super::EventKind::Edited {
             message_id,
@@ -161,5 +195,34 @@ fn wire_kind(kind: &super::EventKind) -> Kind {
             message_seq: message_seq.0,
             by: by.to_string(),
         }),
+        super::EventKind::Role {
+            by,
+            user,
+            role,
+            muted_until,
+        } => Kind::Role(Role {
+            by: by.to_string(),
+            user: user.to_string(),
+            role: wire_role(*role),
+            muted_until: *muted_until,
+        }),
+        super::EventKind::Updated {
+            by,
+            title,
+            data,
+            settings,
+        } => Kind::Updated(Updated {
+            by: by.to_string(),
+            title: wire_text(title),
+            data: wire_text(data),
+            settings: wire_settings(settings),
+        }),
+    }
+}
+
+fn wire_muted((user, until): &(UserId, u64)) -> Muted {
+    Muted {
+        user: user.to_string(),
+        until: *until,
     }
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Record {
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
     pub(super) body: Option<Body>,
 }
 
@@ -26,6 +26,10 @@ pub(super) enum Body {
     EpochStart(EpochStart),
     #[prost(message, tag = "7")]
     KeyUsed(KeyUsed),
+    #[prost(message, tag = "8")]
+    Banned(BanChange),
+    #[prost(message, tag = "9")]
+    Unbanned(BanChange),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -38,7 +42,7 @@ pub(super) struct Event {
     pub(super) created: u64,
     #[prost(message, optional, tag = "4")]
     pub(super) key: Option<Key>,
-    #[prost(oneof = "Kind", tags = "10, 11, 12, 13, 14, 15")]
+    #[prost(oneof = "Kind", tags = "10, 11, 12, 13, 14, 15, 16, 17")]
     pub(super) kind: Option<Kind>,
 }
 
@@ -66,6 +70,10 @@ pub(super) enum Kind {
     Edited(Edited),
     #[prost(message, tag = "15")]
     Deleted(Deleted),
+    #[prost(message, tag = "16")]
+    Role(Role),
+    #[prost(message, tag = "17")]
+    Updated(Updated),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -76,6 +84,81 @@ pub(super) struct Created {
     pub(super) title: Option<String>,
     #[prost(string, repeated, tag = "3")]
     pub(super) participants: Vec<String>,
+    #[prost(string, optional, tag = "4")]
+    pub(super) data: Option<String>,
+    /// Those that are not the default ones.
+    #[prost(message, optional, tag = "5")]
+    pub(super) settings: Option<Settings>,
+}
+
+/// Settings that change; each has a message of its own, so that one that stays is told from one
+/// that is taken away.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Settings {
+    /// 1: all, 2: moderators.
+    #[prost(uint32, optional, tag = "1")]
+    pub(super) post: Option<u32>,
+    #[prost(uint32, optional, tag = "2")]
+    pub(super) add: Option<u32>,
+    #[prost(message, optional, tag = "3")]
+    pub(super) edit_window_s: Option<Number>,
+    #[prost(bool, optional, tag = "4")]
+    pub(super) typing: Option<bool>,
+    #[prost(bool, optional, tag = "5")]
+    pub(super) presence: Option<bool>,
+}
+
+/// A number, or none.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Number {
+    #[prost(uint32, optional, tag = "1")]
+    pub(super) value: Option<u32>,
+}
+
+/// A text, or none.
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Text {
+    #[prost(string, optional, tag = "1")]
+    pub(super) value: Option<String>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Role {
+    #[prost(string, tag = "1")]
+    pub(super) by: String,
+    #[prost(string, tag = "2")]
+    pub(super) user: String,
+    /// 1: admin, 2: moderator, 3: member, 4: reader.
+    #[prost(uint32, tag = "3")]
+    pub(super) role: u32,
+    #[prost(uint64, optional, tag = "4")]
+    pub(super) muted_until: Option<u64>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Updated {
+    #[prost(string, tag = "1")]
+    pub(super) by: String,
+    #[prost(message, optional, tag = "2")]
+    pub(super) title: Option<Text>,
+    #[prost(message, optional, tag = "3")]
+    pub(super) data: Option<Text>,
+    #[prost(message, optional, tag = "4")]
+    pub(super) settings: Option<Settings>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct BanChange {
+    #[prost(string, tag = "1")]
+    pub(super) conversation: String,
+    #[prost(string, tag = "2")]
+    pub(super) user: String,
+    #[prost(string, tag = "3")]
+    pub(super) by: String,
+    #[prost(string, optional, tag = "4")]
+    pub(super) reason: Option<String>,
+    #[prost(uint64, tag = "5")]
+    pub(super) at: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -140,6 +223,18 @@ pub(super) struct Joined {
     pub(super) by: String,
     #[prost(string, repeated, tag = "2")]
     pub(super) users: Vec<String>,
+    #[prost(string, repeated, tag = "3")]
+    pub(super) readers: Vec<String>,
+    #[prost(message, repeated, tag = "4")]
+    pub(super) muted: Vec<Muted>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct Muted {
+    #[prost(string, tag = "1")]
+    pub(super) user: String,
+    #[prost(uint64, tag = "2")]
+    pub(super) until: u64,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -150,6 +245,10 @@ pub(super) struct Left {
     pub(super) user: String,
     #[prost(string, optional, tag = "3")]
     pub(super) admin: Option<String>,
+    #[prost(bool, tag = "4")]
+    pub(super) banned: bool,
+    #[prost(string, optional, tag = "5")]
+    pub(super) reason: Option<String>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -13,7 +13,10 @@ use crate::node::http::answer::{Answer, Refusal, unexpected};
 use crate::node::http::request::{self, Call, invalid};
 use crate::node::http::rest::Rest;
 use crate::problem::{Code, Problem};
-use crate::protocol::{Conversation, CreateBody, ListItem, Page, PartialItem, TITLE_BYTES_MAX};
+use crate::protocol::{
+    ChangedSettings, Conversation, CreateBody, ListItem, Page, PartialItem, Settings,
+    SettingsChange,
+};
 use crate::shard::command::{Command, Create, CreateKeyUse, Done, Found, Freshness, Query};
 
 /// Kept back from the budget of a list, so that there is time to tell without those owners that did
@@ -224,23 +227,26 @@ fn create_command(call: &Call<'_>) -> Result<Create, Problem> {
     let key = call
         .idempotency_key()?
         .unwrap_or_else(IdempotencyKey::stamp);
-    if body
-        .title
-        .as_ref()
-        .is_some_and(|title| !(1..=TITLE_BYTES_MAX).contains(&title.len()))
-    {
-        return Err(Problem::new(
-            Code::Invalid,
-            format!("title is null or has 1 to {TITLE_BYTES_MAX} bytes"),
-        ));
-    }
+    let title = request::title(body.title)?;
+    let data = if body.data.is_some() {
+        call.data()?.flatten()
+    } else {
+        None
+    };
+    let change = SettingsChange::from(body.settings.unwrap_or_default());
+    let settings = Settings::default().with(&change);
     let chosen = body
         .name
         .as_deref()
         .map(request::conversation_name)
         .transpose()?;
     let others = request::participants(&body.participants)?;
-    let fingerprint = fingerprint(chosen.as_ref(), body.title.as_deref(), &call.user, &others);
+    let more = (data.as_deref(), &settings);
+    let fingerprint = fingerprint(
+        (chosen.as_ref(), title.as_deref()),
+        (&call.user, &others),
+        more,
+    );
     let name = match chosen {
         Some(name) => name,
         None => derived_name(&call.user, &key)?,
@@ -249,10 +255,12 @@ fn create_command(call: &Call<'_>) -> Result<Create, Problem> {
     Ok(Create {
         name,
         by: call.user.clone(),
-        title: body.title.map(Arc::from),
+        title: title.map(Arc::from),
         participants: std::iter::once(call.user.clone()).chain(others).collect(),
         key: Some(key),
         fingerprint,
+        data,
+        settings,
     })
 }
 
@@ -278,12 +286,12 @@ fn digest_of(user: &UserId, key: &IdempotencyKey) -> [u8; 32] {
         .into()
 }
 
-/// Over the known fields: a name if one was chosen, the title, and who takes part, in any order.
+/// Over the known fields: a name if one was chosen, the title, and who takes part, in any order;
+/// data and settings where they are not what they are without being given.
 fn fingerprint(
-    chosen: Option<&ConversationName>,
-    title: Option<&str>,
-    user: &UserId,
-    others: &[UserId],
+    (chosen, title): (Option<&ConversationName>, Option<&str>),
+    (user, others): (&UserId, &[UserId]),
+    (data, settings): (Option<&str>, &Settings),
 ) -> Fingerprint {
     let mut participants: Vec<_> = others.iter().chain([user]).map(UserId::as_str).collect();
     participants.sort_unstable();
@@ -296,6 +304,14 @@ fn fingerprint(
         let text = field.unwrap_or_default();
         hash.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
         hash.update(text);
+    }
+    if data.is_some() || *settings != Settings::default() {
+        // No name of a user is empty, so nothing without them gives the same bytes.
+        hash.update([0]);
+        hash.update(data.unwrap_or_default());
+        let changed = ChangedSettings::from(SettingsChange::of(settings));
+        // Our own type has no failing case.
+        hash.update(serde_json::to_vec(&changed).unwrap_or_default());
     }
     let digest: [u8; 32] = hash.finalize().into();
     let mut short = Fingerprint::default();
@@ -337,7 +353,8 @@ mod tests {
         let name = ConversationName::parse("a").expect("a name");
         let of = |chosen, title, others: &[&str]| {
             let others: Vec<_> = others.iter().map(|other| user(other)).collect();
-            fingerprint(chosen, title, &user("bob"), &others)
+            let more = (None, &Settings::default());
+            fingerprint((chosen, title), (&user("bob"), &others), more)
         };
         let plain = of(None, None, &["x", "y"]);
         assert_eq!(plain, of(None, None, &["y", "x", "bob"]));
@@ -349,5 +366,16 @@ mod tests {
             assert_ne!(plain, other);
         }
         assert_ne!(of(None, Some("a"), &["x"]), of(Some(&name), None, &["x"]));
+        let closed = Settings {
+            typing: false,
+            ..Settings::default()
+        };
+        let with = |data, settings: &Settings| {
+            let (chosen, others) = ((None, None), [user("x"), user("y")]);
+            fingerprint(chosen, (&user("bob"), &others), (data, settings))
+        };
+        assert_eq!(plain, with(None, &Settings::default()));
+        let others = [with(Some("{}"), &Settings::default()), with(None, &closed)];
+        assert!(!others.contains(&plain) && others[0] != others[1]);
     }
 }

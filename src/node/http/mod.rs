@@ -23,6 +23,8 @@ mod conversations;
 
 mod participants;
 
+mod governing;
+
 mod messages;
 
 mod proofs;

@@ -15,7 +15,7 @@ use crate::node::given;
 use crate::problem::{Code, Problem};
 use crate::protocol::operations::{Kind, Parameter};
 use crate::protocol::whole;
-use crate::protocol::{FRAME_BYTES_MAX, NAMES_PER_REQUEST_MAX};
+use crate::protocol::{FRAME_BYTES_MAX, NAMES_PER_REQUEST_MAX, TITLE_BYTES_MAX};
 
 /// One budget for a request, however many waits it meets.
 pub(super) const BUDGET: Duration = Duration::from_secs(5);
@@ -62,6 +62,14 @@ impl Call<'_> {
     /// The query, if it has no other parameters than those declared, each at most once.
     pub(super) fn query(&self) -> Result<Query, Problem> {
         Query::parse(&self.sent.query, self.sent.operation.facts().query)
+    }
+
+    /// The body as JSON, or what stands for one that was left out.
+    pub(super) fn json_if_any<T: DeserializeOwned + Default>(&self) -> Result<T, Problem> {
+        if self.sent.body.is_empty() {
+            return Ok(T::default());
+        }
+        self.json()
     }
 
     /// The body as JSON.
@@ -267,6 +275,18 @@ pub(super) fn message_reference(text: &str) -> Result<MessageId, Problem> {
         .ok_or_else(|| invalid("reply_to is no UUID"))
 }
 
+/// A title, or none.
+pub(super) fn title(title: Option<String>) -> Result<Option<String>, Problem> {
+    if title
+        .as_ref()
+        .is_some_and(|title| !(1..=TITLE_BYTES_MAX).contains(&title.len()))
+    {
+        let detail = format!("title is null or has 1 to {TITLE_BYTES_MAX} bytes");
+        return Err(Problem::new(Code::Invalid, detail));
+    }
+    Ok(title)
+}
+
 pub(super) fn conversation_name(text: &str) -> Result<ConversationName, Problem> {
     ConversationName::parse(text)
         .map_err(|wrong| Problem::new(Code::InvalidName, wrong.to_string()))
@@ -322,7 +342,8 @@ pub(super) fn has_fitting_body(sent: &front::Call) -> Result<(), Problem> {
     if sent.operation.writes() && sent.encoded {
         return refused("a body is taken as it is: send it without Content-Encoding");
     }
-    if sent.operation.takes_body() && (sent.body.is_empty() || !sent.json) {
+    let lacks = sent.operation.needs_body() && sent.body.is_empty();
+    if lacks || (sent.operation.takes_body() && !sent.body.is_empty() && !sent.json) {
         return refused("a body with the Content-Type application/json is needed");
     }
     Ok(())

@@ -3,13 +3,15 @@
 //! out has a default. A new variant is sent only to a peer whose version, told when the link is
 //! opened, knows it.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ConversationName, Epoch, NodeId, Offset, ShardId, UserId};
 use crate::log::record::{Event, EventKind};
 use crate::node::link::handing::{BalancePlan, HandOverAsk, NodeStanding};
 use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
-use crate::protocol::ConversationItem;
+use crate::protocol::{ConversationItem, Patch};
 use crate::shard::IndexPage;
 use crate::shard::command::{
     Command, Done, Found, Freshness, Interest, Present, Push, Query, ShardError, Subscribed,
@@ -190,6 +192,22 @@ impl Body {
                 command: Command::Send(send),
                 ..
             } if send.has_more() => 7,
+            Self::Execute {
+                command: Command::Create(create),
+                ..
+            } if create.has_more() => 8,
+            Self::Execute {
+                command:
+                    Command::Update(_)
+                    | Command::SetParticipant(_)
+                    | Command::Ban(_)
+                    | Command::Unban(_),
+                ..
+            }
+            | Self::Query {
+                query: Query::Bans { .. },
+                ..
+            } => 8,
             Self::Balance { .. } => 6,
             Self::Presence { .. }
             | Self::Unwatch { .. }
@@ -266,13 +284,19 @@ pub fn event_weight(event: &Event) -> usize {
             .map(|user| user.as_str().len() + 4)
             .sum::<usize>()
     };
+    let length = |text: &Option<Arc<str>>| text.as_ref().map_or(0, |text| text.len());
 
     let kind = match &event.kind {
         EventKind::Created {
             participants,
             title,
+            data,
             ..
-        } => names(participants) + title.as_ref().map_or(0, |t| t.len()),
+        } => names(participants) + length(title) + length(data),
+        EventKind::Updated { title, data, .. } => {
+            let length = |patch: &Patch<Option<Arc<str>>>| patch.set().map_or(0, length);
+            length(title) + length(data) + 256
+        }
         EventKind::Message {
             text,
             data,
@@ -284,9 +308,16 @@ pub fn event_weight(event: &Event) -> usize {
             data,
             mentions,
             ..
-        } => text.len() + data.as_ref().map_or(0, |data| data.len()) + names(mentions) + 256,
-        EventKind::Joined { users, .. } => names(users),
-        EventKind::Left { .. } | EventKind::Deleted { .. } => 256,
+        } => text.len() + length(data) + names(mentions) + 256,
+        // Some of them may be muted, or come as readers.
+        EventKind::Joined {
+            users,
+            readers,
+            muted,
+            ..
+        } => names(users) + names(readers) + muted.len() * 16,
+        EventKind::Left { reason, .. } => 256 + length(reason),
+        EventKind::Deleted { .. } | EventKind::Role { .. } => 256,
     };
     kind + 512
 }
@@ -345,7 +376,7 @@ mod tests {
     use super::*;
     use crate::ids::{MessageId, Seq, Slot};
     use crate::link::codec::{decode, encode};
-    use crate::protocol::{Conversation, Message, MessageCore, Participant, Role};
+    use crate::protocol::{Conversation, Message, MessageCore, Participant, Role, Settings};
 
     /// A request of version 1, as it was sent first. Never change it: older nodes send it.
     const REQUEST_V1: &str = "81a75265717565737484a2696407ab646561646c696e655f6d73cd1388ad7461626c655f76657273696f6e03\
@@ -394,7 +425,13 @@ mod tests {
             participants: Some(vec![Participant {
                 name: user("alice"),
                 role: Role::Admin,
+                muted_until: None,
+                joined_seq: Seq(1),
             }]),
+            my_role: Role::Admin,
+            my_muted_until: None,
+            data: None,
+            settings: Settings::default(),
         };
         ConversationItem {
             conversation,

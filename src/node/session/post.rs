@@ -31,7 +31,9 @@ impl<'a> Mark<'a> {
             | EventKind::Joined { .. }
             | EventKind::Left { .. }
             | EventKind::Edited { .. }
-            | EventKind::Deleted { .. } => None,
+            | EventKind::Deleted { .. }
+            | EventKind::Role { .. }
+            | EventKind::Updated { .. } => None,
         };
         Self {
             conversation: &event.conversation,

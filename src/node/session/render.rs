@@ -5,7 +5,7 @@ use serde::{Serialize, Serializer};
 
 use crate::log::record::{Event, EventKind};
 use crate::protocol::EventKind as ShownKind;
-use crate::protocol::{JsonObject, PARTICIPANTS_SHOWN_MAX, ServerFrame};
+use crate::protocol::{ChangedSettings, JsonObject, PARTICIPANTS_SHOWN_MAX, ServerFrame};
 use crate::shard::command::core_of;
 
 /// The event as the JSON text of its `message` or `event` frame.
@@ -44,6 +44,7 @@ impl Serialize for Committed<'_> {
 }
 
 /// What happened, if it is no message.
+#[expect(clippy::too_many_lines, reason = "one arm for each kind")]
 fn change_of(kind: &EventKind) -> Option<ShownKind> {
     Some(match kind {
         EventKind::Message { .. } => return None,
@@ -77,6 +78,8 @@ fn change_of(kind: &EventKind) -> Option<ShownKind> {
             by,
             title,
             participants,
+            data,
+            settings,
         } => ShownKind::Created {
             by: by.clone(),
             title: title.as_ref().map(|title| title.as_ref().to_owned()),
@@ -86,15 +89,49 @@ fn change_of(kind: &EventKind) -> Option<ShownKind> {
                 .cloned()
                 .collect(),
             participants_count: u64::try_from(participants.len()).unwrap_or(u64::MAX),
+            data: data.clone().map(JsonObject::stored),
+            settings: *settings,
         },
-        EventKind::Joined { by, users } => ShownKind::Joined {
+        EventKind::Joined { by, users, .. } => ShownKind::Joined {
             by: by.clone(),
             users: users.clone(),
         },
-        EventKind::Left { by, user, admin } => ShownKind::Left {
+        // Why is told to those who may ask for bans.
+        EventKind::Left {
+            by,
+            user,
+            admin,
+            banned,
+            reason: _,
+        } => ShownKind::Left {
             by: by.clone(),
             user: user.clone(),
             admin: admin.clone(),
+            banned: *banned,
+        },
+        EventKind::Role {
+            by,
+            user,
+            role,
+            muted_until,
+        } => ShownKind::Role {
+            by: by.clone(),
+            user: user.clone(),
+            role: *role,
+            muted_until: *muted_until,
+        },
+        EventKind::Updated {
+            by,
+            title,
+            data,
+            settings,
+        } => ShownKind::Updated {
+            by: by.clone(),
+            title: title.set().map(|title| title.as_deref().map(str::to_owned)),
+            data: data.set().map(|data| data.clone().map(JsonObject::stored)),
+            settings: Some(*settings)
+                .filter(|settings| !settings.is_empty())
+                .map(ChangedSettings::from),
         },
     })
 }
@@ -142,11 +179,7 @@ mod tests {
             .map(|number| UserId::parse(&format!("u{number}")).expect("a name"))
             .collect();
         let by = participants[0].clone();
-        let event = event(EventKind::Created {
-            by,
-            title: None,
-            participants,
-        });
+        let event = event(EventKind::created(by, None, participants));
         let value = serde_json::to_value(Committed(&event)).expect("json");
         assert_eq!(value["t"], "event");
         assert_eq!(value["kind"], "created");

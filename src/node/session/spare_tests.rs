@@ -168,11 +168,7 @@ fn who_has_left_is_told_of_nobody_and_nobody_is_told_of_them() {
             seq: Seq(seq),
             created: 1,
             key: None,
-            kind: EventKind::Left {
-                by: user(who),
-                user: user(who),
-                admin: None,
-            },
+            kind: EventKind::left(user(who), user(who), None),
         }),
     };
     board.push(left("alice", 2));

@@ -99,7 +99,7 @@ mod tests {
     use crate::ids::{MessageId, NodeId};
     use crate::log::embedded::EmbeddedLog;
     use crate::log::lane::Lane;
-    use crate::log::record::{EventKind, Fingerprint};
+    use crate::log::record::EventKind;
     use crate::node::link::frame::{Body, Outcome};
     use crate::node::owners::testing::{Fake, eventually, lone_node, soon};
     use crate::problem::Problem;
@@ -132,14 +132,7 @@ mod tests {
             config: config(),
         };
         let shard = crate::shard::open(opening).await.expect("opens");
-        let create = Create {
-            name: conversation("c"),
-            by: user("alice"),
-            title: None,
-            participants: vec![user("alice")],
-            key: None,
-            fingerprint: Fingerprint::default(),
-        };
+        let create = Create::of("c", &["alice"]);
         // Queued now; its answer would wait for an outbox that nobody empties.
         let _creating = shard.execute(Command::Create(create), soon());
         let mut ids = Vec::new();

@@ -17,6 +17,8 @@ pub(in crate::protocol) const SEND_MESSAGE: Facts = Facts {
     successes: &[Success::sent(201, "Sent."), Success::sent(200, REPEATED)],
     refusals: &[
         Code::NotParticipant,
+        Code::Forbidden,
+        Code::Muted,
         Code::ReplyToUnknown,
         Code::MessageDeleted,
         Code::TextTooLong,
@@ -49,6 +51,8 @@ pub(in crate::protocol) const EDIT_MESSAGE: Facts = Facts {
     )],
     refusals: &[
         Code::NotSender,
+        Code::Forbidden,
+        Code::Muted,
         Code::MessageDeleted,
         Code::EditWindowOver,
         Code::InvalidName,
@@ -59,7 +63,7 @@ pub(in crate::protocol) const EDIT_MESSAGE: Facts = Facts {
 
 pub(in crate::protocol) const DELETE_MESSAGE: Facts = Facts {
     summary: "Delete a message",
-    about: "For its sender, and for the admin. What it said is erased; its place in the history stays.",
+    about: "For its sender, and for those who may delete the messages of others. What it said is erased; its place in the history stays.",
     query: &[],
     body: None,
     successes: NO_CONTENT,

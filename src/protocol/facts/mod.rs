@@ -9,6 +9,8 @@ pub(super) mod conversations;
 
 pub(super) mod participants;
 
+pub(super) mod governing;
+
 pub(super) mod history;
 
 pub(super) mod messages;

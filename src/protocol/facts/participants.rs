@@ -22,7 +22,8 @@ pub(in crate::protocol) const LIST_PARTICIPANTS: Facts = Facts {
 
 pub(in crate::protocol) const ADD_PARTICIPANTS: Facts = Facts {
     summary: "Add participants",
-    about: "For the admin. Who takes part already is left as they are.",
+    about: "Who takes part already is left as they are. Nobody is added when one of them is banned. Whoever left muted is \
+            muted again; a reader comes back as a reader, unless the admin or a moderator adds them.",
     query: &[],
     body: Some(SchemaGenerator::subschema_for::<AddBody>),
     successes: &[Success::new(
@@ -30,12 +31,13 @@ pub(in crate::protocol) const ADD_PARTICIPANTS: Facts = Facts {
         "The conversation as it is now.",
         Some(SchemaGenerator::subschema_for::<Conversation>),
     )],
-    refusals: &[Code::NotParticipant, Code::Forbidden],
+    refusals: &[Code::NotParticipant, Code::Forbidden, Code::Banned],
 };
 
 pub(in crate::protocol) const REMOVE_PARTICIPANT: Facts = Facts {
     summary: "Remove a participant, or leave",
-    about: "The admin removes anyone, anyone leaves. When the admin leaves, the longest-standing participant becomes admin.",
+    about: "Anyone leaves. When the admin leaves, the longest-standing moderator becomes admin, else the longest-standing \
+            member, else reader.",
     query: &[],
     body: None,
     successes: NO_CONTENT,
@@ -63,5 +65,9 @@ pub(in crate::protocol) const SHOW_PRESENCE: Facts = Facts {
         "How they are.",
         SchemaGenerator::subschema_for::<PresencePage>,
     )],
-    refusals: &[Code::NotParticipant, Code::TooManyParticipants],
+    refusals: &[
+        Code::NotParticipant,
+        Code::Forbidden,
+        Code::TooManyParticipants,
+    ],
 };

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 use crate::ids::{ConversationName, MessageId, Seq, UserId};
 use crate::protocol::routes::Operation;
 use crate::protocol::{
-    Conversation, ConversationItem, EventKind, EventsPage, HistoryPage, ListItem, Message,
-    MessageCore, Page, Participant, Presence, PresencePage, Receipt, Role, ServerFrame, Watermark,
+    Ban, Conversation, ConversationItem, EventKind, EventsPage, HistoryPage, ListItem, Message,
+    MessageCore, Page, Participant, Presence, PresencePage, Receipt, Role, ServerFrame, Settings,
+    Watermark, Whom,
 };
 
 /// A request id.
@@ -20,6 +21,7 @@ const CONVERSATION: &str = "crew";
 const TITLE: &str = "The crew";
 const TEXT: &str = "hello, bob";
 const EDITED: &str = "hello, bob and carol";
+const REASON: &str = "spam";
 const THUMB_UP: u32 = 0x1f44d;
 /// When all of it happens: 2026-01-01.
 const NOW_MS: u64 = 1_767_225_600_000;
@@ -43,6 +45,9 @@ pub(super) fn body(operation: Operation) -> Value {
         Operation::SendMessage => json!({"text": TEXT}),
         Operation::EditMessage => json!({"text": EDITED}),
         Operation::React => json!({"reaction": THUMB_UP}),
+        Operation::ChangeConversation => json!({"settings": {"post": "moderators"}}),
+        Operation::SetParticipant => json!({"role": "moderator"}),
+        Operation::Ban => json!({"reason": REASON}),
         _ => Value::Null,
     }
 }
@@ -50,16 +55,28 @@ pub(super) fn body(operation: Operation) -> Value {
 /// The example of an answer's body.
 #[expect(clippy::too_many_lines, reason = "one arm for each operation")]
 pub(super) fn answer(operation: Operation) -> Option<Value> {
-    let one = |items| Page {
-        items: vec![items],
-        next: None,
-        partial: false,
-    };
     Some(match operation {
         Operation::CreateConversation => json!(conversation(&["alice", "bob"], 1)),
         Operation::AddParticipants => json!(conversation(&["alice", "bob", "carol"], 3)),
         Operation::SendMessage => json!(message(false)),
         Operation::ShowConversation => json!(conversation(&["alice", "bob", "carol"], 3)),
+        Operation::ChangeConversation => json!(Conversation {
+            settings: Settings {
+                post: Whom::Moderators,
+                ..Settings::default()
+            },
+            ..conversation(&["alice", "bob", "carol"], 6)?
+        }),
+        Operation::SetParticipant => json!(Participant {
+            role: Role::Moderator,
+            ..participants(&["alice", "bob"]).pop()?
+        }),
+        Operation::ListBans => json!(page_of(Ban {
+            user: user("bob")?,
+            by: user("alice")?,
+            at: NOW_MS,
+            reason: Some(REASON.to_owned()),
+        })),
         Operation::ShowMessage => json!(message(true)),
         Operation::EditMessage => json!(edited()),
         Operation::ListConversations => {
@@ -72,7 +89,7 @@ pub(super) fn answer(operation: Operation) -> Option<Value> {
                 unread: Some(0),
                 last_message: message(true),
             };
-            json!(one(ListItem::Whole(Box::new(item))))
+            json!(page_of(ListItem::Whole(Box::new(item))))
         }
         Operation::ListParticipants => {
             let items = participants(&["alice", "bob", "carol"]);
@@ -95,6 +112,8 @@ pub(super) fn answer(operation: Operation) -> Option<Value> {
                 title,
                 participants,
                 participants_count: 2,
+                data: None,
+                settings: Settings::default(),
             };
             let joined = EventKind::Joined {
                 by: user("alice")?,
@@ -167,6 +186,14 @@ pub(super) fn answer(operation: Operation) -> Option<Value> {
     })
 }
 
+fn page_of<T>(item: T) -> Page<T> {
+    Page {
+        items: vec![item],
+        next: None,
+        partial: false,
+    }
+}
+
 fn user(name: &str) -> Option<UserId> {
     UserId::parse(name).ok()
 }
@@ -185,6 +212,9 @@ fn participants(names: &[&str]) -> Vec<Participant> {
         Some(Participant {
             name: user(name)?,
             role: role(at),
+            muted_until: None,
+            // Carol is added later.
+            joined_seq: Seq(if at < 2 { 1 } else { 3 }),
         })
     };
     names.iter().enumerate().filter_map(participant).collect()
@@ -200,6 +230,10 @@ fn conversation(names: &[&str], last_seq: u64) -> Option<Conversation> {
         last_seq: Seq(last_seq),
         participants_count: u64::try_from(participants.len()).ok()?,
         participants: Some(participants),
+        my_role: Role::Admin,
+        my_muted_until: None,
+        data: None,
+        settings: Settings::default(),
     })
 }
 

@@ -37,7 +37,7 @@ pub(super) fn describe(operation: Operation, schemas: &mut Schemas) -> Value {
     let mut described = json!({
         "operationId": id_of(operation),
         "summary": facts.summary,
-        "description": facts.about,
+        "description": about(operation),
         "tags": [tag_of(operation)],
         "parameters": parameters(operation, schemas),
         "responses": responses(operation, schemas),
@@ -48,7 +48,7 @@ pub(super) fn describe(operation: Operation, schemas: &mut Schemas) -> Value {
         put(
             &mut described,
             "requestBody",
-            json!({"required": true, "content": {"application/json": content}}),
+            json!({"required": operation.needs_body(), "content": {"application/json": content}}),
         );
     }
     match operation {
@@ -57,6 +57,17 @@ pub(super) fn describe(operation: Operation, schemas: &mut Schemas) -> Value {
         _ => {}
     }
     described
+}
+
+/// What one has to know of it, and who may do it.
+fn about(operation: Operation) -> String {
+    let mut about = operation.facts().about.to_owned();
+    for action in operation.actions() {
+        let sentence = action.sentence();
+        let (first, rest) = sentence.split_at_checked(1).unwrap_or_default();
+        about.push_str(&format!(" {}{rest}.", first.to_ascii_uppercase()));
+    }
+    about
 }
 
 /// Adds a member to an object.

@@ -10,6 +10,11 @@ async fn no_node_is_asked_for_what_one_of_an_older_version_could_not_read() {
     for asked in [
         format!("PATCH /v1/messages/{id}\ncontent-type: application/json"),
         format!("DELETE /v1/messages/{id}"),
+        "PATCH /v1/conversations/c\ncontent-type: application/json".to_owned(),
+        "PUT /v1/conversations/c/participants/bob\ncontent-type: application/json".to_owned(),
+        "PUT /v1/conversations/c/bans/bob".to_owned(),
+        "DELETE /v1/conversations/c/bans/bob".to_owned(),
+        "GET /v1/conversations/c/bans".to_owned(),
     ] {
         let got = stand.ask(&asked, "{}").await;
         assert_eq!(

@@ -10,7 +10,9 @@ pub use self::words::{
     Subscribed, core_of,
 };
 pub use self::writes::{
-    Add, Create, Delete, Delivered, Edit, MarkRead, Patch, React, Remove, Send, Typing,
+    Add, Ban, Create, Delete, Delivered, Edit, MarkRead, React, Remove, Send, SetParticipant,
+    Typing, Unban, Update,
 };
 pub use crate::log::lease::Freshness;
+pub use crate::protocol::Patch;
 pub use crate::shard::push::{IndexItem, Present, Push, Watched};

@@ -7,9 +7,12 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{ConversationName, IdempotencyKey, MessageId, Offset, Seq, UserId};
 use crate::log::record::{Event, EventKind, Fingerprint, IndexChange};
 use crate::problem::Problem;
-use crate::protocol::{Conversation, ConversationItem, JsonObject, Message, MessageCore};
+use crate::protocol::{
+    Conversation, ConversationItem, JsonObject, Message, MessageCore, Participant,
+};
 use crate::shard::command::writes::{
-    Add, Create, Delete, Delivered, Edit, MarkRead, React, Remove, Send, Typing,
+    Add, Ban, Create, Delete, Delivered, Edit, MarkRead, React, Remove, Send, SetParticipant,
+    Typing, Unban, Update,
 };
 use crate::shard::push::IndexItem;
 
@@ -28,6 +31,15 @@ pub enum Command {
     Add(Add),
     /// Remove a participant, or leave. Answer: [`Done::Removed`].
     Remove(Remove),
+    /// Change a conversation. Since version 8 of the peer contract. Answer: [`Done::Updated`].
+    Update(Update),
+    /// Change what a participant may do. Since version 8 of the peer contract. Answer:
+    /// [`Done::Set`].
+    SetParticipant(SetParticipant),
+    /// Ban a user. Since version 8 of the peer contract. Answer: [`Done::Banned`].
+    Ban(Ban),
+    /// End a ban. Since version 8 of the peer contract. Answer: [`Done::Banned`].
+    Unban(Unban),
     /// Move the read watermark of a participant to a message. Answer: [`Done::Marked`].
     MarkRead(MarkRead),
     /// Set or take back a reaction. Answer: [`Done::Marked`].
@@ -74,6 +86,12 @@ pub enum Done {
     Added(Conversation),
     /// The user is no participant any more; their index is committed too (or soon will be).
     Removed,
+    /// The conversation as it is now.
+    Updated(Conversation),
+    /// The participant as they are now.
+    Set(Participant),
+    /// The user is banned, or is not any more, as was asked; one who took part is removed.
+    Banned,
     /// The mark holds.
     Marked,
     /// All index changes hold.
@@ -173,6 +191,14 @@ pub enum Query {
     },
     /// What a user created under an idempotency key in the last 24 h. Answer: [`Found::CreateKey`].
     CreateKey { user: UserId, key: IdempotencyKey },
+    /// Who is banned, by name, for those who may ban. Since version 8 of the peer contract. Answer:
+    /// [`Found::Bans`].
+    Bans {
+        name: ConversationName,
+        reader: UserId,
+        after: Option<UserId>,
+        limit: u32,
+    },
     /// Whose presence the reader may know: participants who have sent, read or reacted since they
     /// joined, by name. Since version 7 of the peer contract. Answer: [`Found::Acquainted`].
     Acquainted {
@@ -215,7 +241,7 @@ pub struct HistoryQuery {
 #[expect(missing_docs, reason = "each is documented at its query")]
 pub enum Found {
     Conversation(Conversation),
-    Participants(crate::protocol::Page<crate::protocol::Participant>),
+    Participants(crate::protocol::Page<Participant>),
     History(crate::protocol::HistoryPage),
     Events {
         items: Vec<Arc<Event>>,
@@ -231,6 +257,7 @@ pub enum Found {
     },
     CreateKey(Option<CreateKeyUse>),
     Acquainted(Vec<UserId>),
+    Bans(crate::protocol::Page<crate::protocol::Ban>),
 }
 
 /// What a key created.

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ConversationName, IdempotencyKey, MessageId, Seq, SessionId, UserId};
 use crate::log::record::Fingerprint;
+use crate::protocol::{Patch, Role, Settings, SettingsChange};
 
 /// Create a conversation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -17,8 +18,38 @@ pub struct Create {
     /// Without duplicates, the creator first.
     pub participants: Vec<UserId>,
     pub key: Option<IdempotencyKey>,
-    /// Over name (if the client chose it), title and participants as sent.
+    /// Over name (if the client chose it), title, participants, data and settings as sent.
     pub fingerprint: Fingerprint,
+    /// A JSON object, compact.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<Arc<str>>,
+    #[serde(default)]
+    pub settings: Settings,
+}
+
+impl Create {
+    /// For tests: of these, the first of whom creates it, and without anything else.
+    #[cfg(test)]
+    pub(crate) fn of(name: &str, users: &[&str]) -> Self {
+        let user = |who: &&str| UserId::parse(who).expect("a name");
+        let participants: Vec<UserId> = users.iter().map(user).collect();
+        Self {
+            name: ConversationName::parse(name).expect("a name"),
+            by: participants[0].clone(),
+            title: None,
+            participants,
+            key: None,
+            fingerprint: Fingerprint::default(),
+            data: None,
+            settings: Settings::default(),
+        }
+    }
+
+    /// Whether its record has what not every version of records knows.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.data.is_some() || self.settings != Settings::default()
+    }
 }
 
 /// Write a message.
@@ -84,16 +115,6 @@ pub struct Edit {
     pub unless: Vec<IdempotencyKey>,
 }
 
-/// What becomes of a field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub enum Patch<T> {
-    /// It stays.
-    #[default]
-    Keep,
-    /// It is this from now on.
-    Set(T),
-}
-
 /// Delete a message.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields of the client contract")]
@@ -115,6 +136,49 @@ pub struct Add {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the fields of the client contract")]
 pub struct Remove {
+    pub conversation: ConversationName,
+    pub by: UserId,
+    pub user: UserId,
+}
+
+/// Change title, data or settings of a conversation; at least one is given.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the client contract")]
+pub struct Update {
+    pub conversation: ConversationName,
+    pub by: UserId,
+    pub title: Patch<Option<Arc<str>>>,
+    /// A JSON object, compact, or nothing any more.
+    pub data: Patch<Option<Arc<str>>>,
+    pub settings: SettingsChange,
+}
+
+/// Change what a participant may do; at least one of role and mute is given.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the client contract")]
+pub struct SetParticipant {
+    pub conversation: ConversationName,
+    pub by: UserId,
+    pub user: UserId,
+    pub role: Option<Role>,
+    /// Unix milliseconds.
+    pub muted_until: Patch<Option<u64>>,
+}
+
+/// Ban a user, who is removed if they take part.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the client contract")]
+pub struct Ban {
+    pub conversation: ConversationName,
+    pub by: UserId,
+    pub user: UserId,
+    pub reason: Option<Arc<str>>,
+}
+
+/// End a ban.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[expect(missing_docs, reason = "the fields of the client contract")]
+pub struct Unban {
     pub conversation: ConversationName,
     pub by: UserId,
     pub user: UserId,

@@ -209,11 +209,16 @@ impl Inner {
             .filter(|head| head.has(reader))
             .ok_or_else(not_participant)?;
         ticket.last_seq = head.last_seq;
+        let now_ms = self.clock.now_ms();
         match want {
             Want::Tail => {}
-            Want::View => ticket.view = Some(head.view(name)),
+            Want::View => ticket.view = Some(head.view(name, reader, now_ms)),
             Want::Participants { after, limit } => {
-                ticket.participants = Some(page_of(&head, after.as_ref(), *limit));
+                ticket.participants = Some(page_of(&head, (after.as_ref(), *limit), now_ms));
+            }
+            Want::May(action) => {
+                head.may(reader, *action)?;
+                ticket.view = Some(head.view(name, reader, now_ms));
             }
         }
         Ok(ticket)

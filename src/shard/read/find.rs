@@ -97,9 +97,13 @@ impl Inner {
                     })
                     .await?;
                 self.barrier(touched, reading).await?;
-                Ok(Found::Summaries(
-                    self.store.summaries(&names, &reader).await?,
-                ))
+                let mut items = self.store.summaries(&names, &reader).await?;
+                let now_ms = self.clock.now_ms();
+                for item in items.iter_mut().flatten() {
+                    let muted = &mut item.conversation.my_muted_until;
+                    *muted = muted.filter(|until| *until > now_ms);
+                }
+                Ok(Found::Summaries(items))
             }
             Query::Index { user, after, limit } => {
                 self.index_barrier(&user, reading).await?;
@@ -114,6 +118,14 @@ impl Inner {
                 self.index_barrier(&user, reading).await?;
                 Ok(Found::CreateKey(self.store.create_key(&user, &key).await?))
             }
+            Query::Bans {
+                name,
+                reader,
+                after,
+                limit,
+            } => Ok(Found::Bans(
+                Box::pin(self.bans((&name, &reader), (after.as_ref(), limit), reading)).await?,
+            )),
             Query::Acquainted { name, reader } => Ok(Found::Acquainted(
                 Box::pin(self.acquainted(&name, &reader, reading)).await?,
             )),

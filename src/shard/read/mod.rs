@@ -22,6 +22,8 @@ pub(super) mod events;
 
 mod receipts;
 
+mod bans;
+
 pub(super) mod presence;
 
 mod admit;

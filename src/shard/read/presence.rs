@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use crate::ids::{ConversationName, UserId};
 use crate::problem::{Code, Problem};
+use crate::protocol::policy::Action;
 use crate::protocol::{CLOSE_PARTICIPANTS_MAX, Presence};
 use crate::shard::command::{Present, ShardError, Watched};
 use crate::shard::read::barrier::Reading;
@@ -22,7 +23,8 @@ impl Inner {
         reader: &UserId,
         reading: &Reading,
     ) -> Result<Vec<UserId>, ShardError> {
-        let ticket = Box::pin(self.begin(name, reader, Want::View, reading)).await?;
+        let ticket =
+            Box::pin(self.begin(name, reader, Want::May(Action::SeePresence), reading)).await?;
         let view = ticket
             .view
             .ok_or_else(|| Problem::unavailable("the conversation is not known yet; retry"))?;

@@ -9,12 +9,9 @@ pub(super) fn users(names: &[&str]) -> Vec<UserId> {
 
 pub(super) fn create_with(name: &str, of: &[&str], key: Option<&str>, fingerprint: u8) -> Command {
     Command::Create(Create {
-        name: conversation(name),
-        by: user(of[0]),
-        title: None,
-        participants: users(of),
         key: key.map(client_key),
         fingerprint: [fingerprint; 16],
+        ..Create::of(name, of)
     })
 }
 

@@ -57,6 +57,7 @@ mod quiet;
 mod random;
 mod reads;
 mod receipts;
+mod roles;
 mod snapshot;
 mod stall;
 mod standby;

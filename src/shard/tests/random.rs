@@ -86,7 +86,10 @@ async fn check(bench: &Bench, sendings: &[Sending]) {
                     );
                 }
                 EventKind::Left { user, .. } => assert!(members.remove(user), "left twice"),
-                EventKind::Edited { .. } | EventKind::Deleted { .. } => {}
+                EventKind::Edited { .. }
+                | EventKind::Deleted { .. }
+                | EventKind::Role { .. }
+                | EventKind::Updated { .. } => {}
                 EventKind::Message {
                     id, source, text, ..
                 } => {

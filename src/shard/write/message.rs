@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::ids::UserId;
+use crate::ids::{MessageId, UserId};
 use crate::log::record::Content;
 use crate::problem::{Code, Problem};
 use crate::protocol::EDITS_MAX;
+use crate::protocol::policy::Action;
 use crate::shard::command::{Edit, Patch};
 use crate::shard::file::store::HeldMessage;
 
@@ -38,14 +39,38 @@ pub(in crate::shard) fn mentioned(
     mentions
 }
 
+/// For how long after they were sent messages are edited, and what time it is.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::shard) struct Window {
+    pub(in crate::shard) seconds: u32,
+    /// Unix milliseconds, of the record that would be written.
+    pub(in crate::shard) now_ms: u64,
+}
+
+impl Window {
+    fn is_over(&self, id: MessageId) -> bool {
+        self.now_ms >= id.sent_ms() + u64::from(self.seconds) * 1_000
+    }
+}
+
+/// What editing hangs on beside the message.
+pub(in crate::shard) struct Rights<P> {
+    /// Whether the one who edits may do that in the conversation.
+    pub(in crate::shard) may_edit: Result<(), Problem>,
+    pub(in crate::shard) window: Option<Window>,
+    /// Whether a user participates.
+    pub(in crate::shard) participates: P,
+}
+
 /// What the message says after an edit; `None` when that is what it says already.
 ///
 /// # Errors
-/// `not_sender`, `message_deleted`, `edit_window_over`.
+/// `not_sender`, what its sender may not do in their conversation, `message_deleted`,
+/// `edit_window_over`.
 pub(in crate::shard) fn edited(
     message: &HeldMessage,
     edit: &Edit,
-    participates: impl Fn(&UserId) -> bool,
+    rights: Rights<impl Fn(&UserId) -> bool>,
 ) -> Result<Option<Content>, Problem> {
     if message.at.source != edit.by {
         return Err(Problem::new(
@@ -53,6 +78,7 @@ pub(in crate::shard) fn edited(
             "only its sender may edit a message",
         ));
     }
+    rights.may_edit?;
     if message.at.deleted {
         return Err(message_deleted());
     }
@@ -69,7 +95,7 @@ pub(in crate::shard) fn edited(
         },
         mentions: match &edit.mentions {
             None => before.mentions.clone(),
-            Some(sent) => mentioned(sent, participates),
+            Some(sent) => mentioned(sent, rights.participates),
         },
     };
     if content == *before {
@@ -77,6 +103,16 @@ pub(in crate::shard) fn edited(
     }
     if message.edits >= EDITS_MAX {
         let detail = format!("a message is edited at most {EDITS_MAX} times; send another one");
+        return Err(Problem::new(Code::EditWindowOver, detail));
+    }
+    if let Some(window) = rights
+        .window
+        .filter(|window| window.is_over(edit.message_id))
+    {
+        let detail = format!(
+            "here a message is edited within {} s (settings.edit_window_s); send another one",
+            window.seconds
+        );
         return Err(Problem::new(Code::EditWindowOver, detail));
     }
     Ok(Some(content))
@@ -89,21 +125,20 @@ pub(in crate::shard) fn edited(
 pub(in crate::shard) fn deleted(
     message: &HeldMessage,
     by: &UserId,
-    admin: &UserId,
+    may: impl FnOnce(Action) -> Result<(), Problem>,
 ) -> Result<bool, Problem> {
-    if message.at.source != *by && admin != by {
-        return Err(Problem::new(
-            Code::Forbidden,
-            "only its sender or the admin may delete a message",
-        ));
-    }
+    may(if message.at.source == *by {
+        Action::DeleteOwn
+    } else {
+        Action::DeleteOthers
+    })?;
     Ok(!message.at.deleted)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{MessageId, Seq};
+    use crate::ids::Seq;
     use crate::shard::file::store::Located;
     use crate::shard::file::store::tests::{conversation, user};
 
@@ -136,7 +171,12 @@ mod tests {
     }
 
     fn outcome(message: &HeldMessage, edit: &Edit) -> Result<Option<Content>, Code> {
-        edited(message, edit, |user| user.as_str() != "stranger").map_err(|problem| problem.code)
+        let rights = Rights {
+            may_edit: Ok(()),
+            window: None,
+            participates: |user: &UserId| user.as_str() != "stranger",
+        };
+        edited(message, edit, rights).map_err(|problem| problem.code)
     }
 
     #[test]
@@ -184,6 +224,33 @@ mod tests {
     }
 
     #[test]
+    fn what_forbids_an_edit_is_told_in_the_order_of_the_contract() {
+        let with = |message: &HeldMessage, by: &str, may_edit, seconds: Option<u32>, now_ms| {
+            let rights = Rights {
+                may_edit,
+                window: seconds.map(|seconds| Window { seconds, now_ms }),
+                participates: |_: &UserId| true,
+            };
+            edited(message, &edit(by, "after"), rights).map_err(|problem| problem.code)
+        };
+        let muted = || Err(Problem::new(Code::Muted, "muted"));
+        let (there, gone) = (held(0, false), held(0, true));
+        assert_eq!(
+            with(&gone, "bob", muted(), Some(0), 1),
+            Err(Code::NotSender)
+        );
+        assert_eq!(with(&gone, "alice", muted(), Some(0), 1), Err(Code::Muted));
+        let deleted = Err(Code::MessageDeleted);
+        assert_eq!(with(&gone, "alice", Ok(()), Some(0), 1), deleted);
+        // It was sent at 1.
+        let over = Err(Code::EditWindowOver);
+        assert_eq!(with(&there, "alice", Ok(()), Some(0), 1), over);
+        assert!(with(&there, "alice", Ok(()), Some(2), 2_000).is_ok());
+        assert_eq!(with(&there, "alice", Ok(()), Some(2), 2_001), over);
+        assert!(with(&there, "alice", Ok(()), None, u64::MAX).is_ok());
+    }
+
+    #[test]
     fn what_is_named_changes_and_those_mentioned_participate() {
         let cleared = Edit {
             data: Patch::Set(None),
@@ -221,7 +288,13 @@ mod tests {
     #[test]
     fn the_sender_and_the_admin_delete_and_a_second_time_changes_nothing() {
         let by = |message: &HeldMessage, by: &str| {
-            deleted(message, &user(by), &user("admin")).map_err(|problem| problem.code)
+            let may = |action| match action {
+                Action::DeleteOthers if by != "admin" => {
+                    Err(Problem::new(Code::Forbidden, "not the admin"))
+                }
+                _ => Ok(()),
+            };
+            deleted(message, &user(by), may).map_err(|problem| problem.code)
         };
         for who in ["alice", "admin"] {
             assert_eq!(

@@ -128,6 +128,19 @@ impl Typists {
         std::mem::replace(&mut typist.until, Duration::ZERO) > now
     }
 
+    /// Who types in a conversation.
+    pub(in crate::shard) fn of(
+        &self,
+        conversation: &ConversationName,
+        now: Duration,
+    ) -> Vec<UserId> {
+        let typists = self.of.get(conversation).into_iter().flatten();
+        typists
+            .filter(|typist| typist.until > now)
+            .map(|typist| typist.user.clone())
+            .collect()
+    }
+
     /// Forgets those whose time is over, and who may begin as often as anybody. To be called now
     /// and then.
     pub(in crate::shard) fn tidy(&mut self, now: Duration) {

@@ -25,19 +25,22 @@ async fn creating_answers_with_the_conversation_and_where_it_is() {
     );
     let mut participants = made.list("participants").clone();
     participants.sort_by_key(|participant| participant.text("name").to_owned());
-    let expected =
-        json!([{"name": alice.user(), "role": "admin"}, {"name": bob, "role": "member"}]);
+    let participant = |name: &str, role: &str| json!({"name": name, "role": role, "muted_until": null, "joined_seq": 1});
+    let expected = [
+        participant(alice.user(), "admin"),
+        participant(&bob, "member"),
+    ];
     assert_eq!(json!(participants), expected);
     let shown = alice.get(answer.header("location")).await.expect(200);
     assert_eq!(shown, made, "Location leads to it");
+    let path = format!("/v1/conversations/{name}");
+    let mut of_bob = server.client(&bob).get(&path).await.expect(200);
     assert_eq!(
-        server
-            .client(&bob)
-            .get(&format!("/v1/conversations/{name}"))
-            .await
-            .expect(200),
-        made
+        (made.text("my_role"), of_bob.text("my_role")),
+        ("admin", "member")
     );
+    of_bob["my_role"] = json!("admin");
+    assert_eq!(of_bob, made);
 }
 
 #[tokio::test]

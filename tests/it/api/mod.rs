@@ -20,6 +20,7 @@ mod presence;
 mod reactions;
 mod receipts;
 mod resume;
+mod roles;
 mod socket_tokens;
 mod typing;
 mod websocket;

@@ -9,7 +9,7 @@ use crate::support::eventually;
 use crate::support::server::{Server, shared};
 
 /// Who does what in the story of the examples, in the order in which it happens.
-const STORY: [(&str, &str); 18] = [
+const STORY: [(&str, &str); 23] = [
     ("createConversation", "alice"),
     ("sendMessage", "alice"),
     ("addParticipants", "alice"),
@@ -27,7 +27,12 @@ const STORY: [(&str, &str); 18] = [
     ("takeReactionBack", "bob"),
     ("editMessage", "alice"),
     ("deleteMessage", "alice"),
+    ("changeConversation", "alice"),
+    ("setParticipant", "alice"),
     ("removeParticipant", "bob"),
+    ("ban", "alice"),
+    ("listBans", "alice"),
+    ("endBan", "alice"),
 ];
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use proptest::option;
 
+use super::any_governing::{any_ban, any_governing};
 use super::*;
 use crate::ids::{ConversationName, MessageId, Seq, Slot, UserId};
 use crate::log::record::change::Advance;
@@ -15,11 +16,11 @@ use crate::log::record::samples::{conversation, user};
 // ---- properties
 // ------------------------------------------------------------------------
 
-fn any_user() -> impl Strategy<Value = UserId> {
+pub(super) fn any_user() -> impl Strategy<Value = UserId> {
     "[a-zA-Z0-9_@:-][a-zA-Z0-9._@:-]{0,20}".prop_map(|name| user(&name))
 }
 
-fn any_conversation() -> impl Strategy<Value = ConversationName> {
+pub(super) fn any_conversation() -> impl Strategy<Value = ConversationName> {
     "[a-zA-Z0-9_@:-][a-zA-Z0-9._@:-]{0,127}".prop_map(|name| conversation(&name))
 }
 
@@ -52,18 +53,6 @@ fn any_content() -> impl Strategy<Value = Content> {
 
 fn any_kind() -> impl Strategy<Value = EventKind> {
     prop_oneof![
-        (
-            any_user(),
-            option::of(any::<String>()),
-            vec(any_user(), 0..20)
-        )
-            .prop_map(|(by, title, participants)| {
-                EventKind::Created {
-                    by,
-                    title: title.map(Arc::from),
-                    participants,
-                }
-            }),
         (
             any_message_id(),
             any_user(),
@@ -101,10 +90,7 @@ fn any_kind() -> impl Strategy<Value = EventKind> {
                 by,
             }
         }),
-        (any_user(), vec(any_user(), 0..20))
-            .prop_map(|(by, users)| EventKind::Joined { by, users }),
-        (any_user(), any_user(), option::of(any_user()))
-            .prop_map(|(by, user, admin)| EventKind::Left { by, user, admin }),
+        any_governing(),
     ]
 }
 
@@ -202,6 +188,8 @@ pub(super) fn any_record() -> impl Strategy<Value = Record> {
         4 => any_event(),
         2 => any_index(),
         1 => any_used_key(),
+        1 => any_ban().prop_map(Record::Banned),
+        1 => any_ban().prop_map(Record::Unbanned),
         2 => any_advances(),
         1 => any_reaction(),
         1 => any::<(u64, u32)>()

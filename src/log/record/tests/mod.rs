@@ -12,6 +12,7 @@ use crate::log::record::Record;
 use crate::log::record::entry::{Entry, Tail, seal};
 
 mod any;
+mod any_governing;
 mod fixtures;
 mod properties;
 mod refused;

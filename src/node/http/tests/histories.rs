@@ -163,11 +163,7 @@ async fn a_stale_answer_says_so_or_is_refused() {
 
 #[tokio::test]
 async fn events_are_the_objects_of_frames() {
-    let kind = EventKind::Left {
-        by: user("bob"),
-        user: user("bob"),
-        admin: Some(user("x")),
-    };
+    let kind = EventKind::left(user("bob"), user("bob"), Some(user("x")));
     let event = Event {
         conversation: name("team"),
         seq: Seq(4),

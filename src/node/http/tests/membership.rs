@@ -97,11 +97,8 @@ async fn a_key_that_created_before_gives_the_same_or_a_conflict() {
     let first = face.answer(create(&face, body.clone())).await;
     assert_eq!(first.status, 201);
     let asked = face.script.asked();
-    let fingerprint = asked[1]
-        .split("fingerprint: [")
-        .nth(1)
-        .expect("a fingerprint")
-        .trim_end_matches("] })");
+    let (_, fingerprint) = asked[1].split_once("fingerprint: [").expect("there");
+    let (fingerprint, _) = fingerprint.split_once(']').expect("whole");
     let bytes: Vec<u8> = fingerprint
         .split(", ")
         .map(|byte| byte.parse().expect("a byte"))

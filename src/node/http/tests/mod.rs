@@ -16,7 +16,7 @@ use crate::ids::{ConversationName, MessageId, NodeId, Seq, Slot, UserId};
 use crate::log::record::{Event, EventKind};
 use crate::node::http::shards::Shards;
 use crate::problem::{Code, Problem};
-use crate::protocol::{Conversation, Message, headers};
+use crate::protocol::{Conversation, Message, Role, Settings, headers};
 use crate::shard::command::{Done, Found, Freshness, Query, ShardError, core_of};
 
 mod admission;
@@ -44,6 +44,10 @@ fn conversation() -> Conversation {
         last_seq: Seq(1),
         participants_count: 2,
         participants: None,
+        my_role: Role::Admin,
+        my_muted_until: None,
+        data: None,
+        settings: Settings::default(),
     }
 }
 

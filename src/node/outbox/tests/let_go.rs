@@ -8,7 +8,6 @@ use crate::ids::NodeId;
 use crate::link::Config;
 use crate::log::embedded::EmbeddedLog;
 use crate::log::lane::Lane;
-use crate::log::record::Fingerprint;
 use crate::log::{ShardLog, Stream};
 use crate::node::outbox::deliver::deliver;
 use crate::node::owners::testing::{credentials, soon, table};
@@ -71,14 +70,7 @@ async fn a_shard_that_was_taken_while_its_outbox_led_to_itself_is_let_go() {
     };
     let owners = Owners::new(setup);
     owners.insert_local(handle.clone());
-    let create = Create {
-        name,
-        by: user("alice"),
-        title: None,
-        participants: vec![user("alice")],
-        key: None,
-        fingerprint: Fingerprint::default(),
-    };
+    let create = Create::of(name.as_str(), &["alice"]);
     let _creating = handle.execute(Command::Create(create), soon());
     eventually(|| handle.status().applied.messages >= Offset(2)).await;
     let attempts = log.attempts_of(Stream::Messages);

@@ -104,6 +104,9 @@ impl Board {
                     self.joined(user, &event.conversation, event.seq);
                 }
             }
+            EventKind::Updated { settings, .. } if settings.presence == Some(false) => {
+                self.watching.hidden(&event.conversation);
+            }
             EventKind::Message { source, .. } => self.watching.acted(source, &event.conversation),
             _ => {}
         }

@@ -175,7 +175,9 @@ impl Place {
             EventKind::Left { .. }
             | EventKind::Message { .. }
             | EventKind::Edited { .. }
-            | EventKind::Deleted { .. } => *inside,
+            | EventKind::Deleted { .. }
+            | EventKind::Role { .. }
+            | EventKind::Updated { .. } => *inside,
         }
     }
 }

@@ -11,11 +11,7 @@ fn a_session_that_reads_too_slowly_gets_a_gap_for_what_is_too_far_back_and_then_
     let mut owners = Owners::default();
     owners.commit(
         &conversation(0),
-        EventKind::Created {
-            by: user(0),
-            title: None,
-            participants: vec![user(0)],
-        },
+        EventKind::created(user(0), None, vec![user(0)]),
     );
     let ask = board.take_work().asks.remove(0);
     board.subscribed(&ask, owners.subscribe(&ask));
@@ -66,11 +62,7 @@ fn sessions_of_a_full_link_fall_behind_and_fetch_when_there_is_room() {
     let participants = vec![user(0), user(1)];
     owners.commit(
         &conversation(0),
-        EventKind::Created {
-            by: user(0),
-            title: None,
-            participants,
-        },
+        EventKind::created(user(0), None, participants),
     );
     owners.say(&conversation(0), &user(1));
     let event = Arc::clone(&owners.histories[&conversation(0)][1]);

@@ -113,11 +113,7 @@ fn ten_thousand_members_share_one_encoded_frame() {
     let mut owners = Owners::default();
     owners.commit(
         &conversation(0),
-        EventKind::Created {
-            by: user(0),
-            title: None,
-            participants: vec![user(0)],
-        },
+        EventKind::created(user(0), None, vec![user(0)]),
     );
     owners.say(&conversation(0), &user(0));
     let event = Arc::clone(&owners.histories[&conversation(0)][1]);

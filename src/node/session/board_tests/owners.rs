@@ -38,7 +38,9 @@ impl Owners {
                 }
                 EventKind::Message { .. }
                 | EventKind::Edited { .. }
-                | EventKind::Deleted { .. } => {}
+                | EventKind::Deleted { .. }
+                | EventKind::Role { .. }
+                | EventKind::Updated { .. } => {}
             }
         }
         members
@@ -144,9 +146,11 @@ impl Owners {
                 users.iter().map(|user| (user.clone(), true)).collect()
             }
             EventKind::Left { user, .. } => vec![(user.clone(), false)],
-            EventKind::Message { .. } | EventKind::Edited { .. } | EventKind::Deleted { .. } => {
-                Vec::new()
-            }
+            EventKind::Message { .. }
+            | EventKind::Edited { .. }
+            | EventKind::Deleted { .. }
+            | EventKind::Role { .. }
+            | EventKind::Updated { .. } => Vec::new(),
         };
         let event = Arc::new(Event {
             conversation: name.clone(),

@@ -56,18 +56,11 @@ impl World {
                 self.owners.say(&conversation(c), &user(u));
             }
             Step::Join(c, u) if !self.owners.members(&conversation(c)).contains_key(&user(u)) => {
-                let kind = EventKind::Joined {
-                    by: user(0),
-                    users: vec![user(u)],
-                };
+                let kind = EventKind::joined(user(0), vec![user(u)]);
                 self.owners.commit(&conversation(c), kind);
             }
             Step::Leave(c, u) if self.owners.members(&conversation(c)).contains_key(&user(u)) => {
-                let kind = EventKind::Left {
-                    by: user(0),
-                    user: user(u),
-                    admin: None,
-                };
+                let kind = EventKind::left(user(0), user(u), None);
                 self.owners.commit(&conversation(c), kind);
             }
             Step::Deliver => {

@@ -40,11 +40,7 @@ impl World {
             let participants = vec![user(0), user(1)];
             owners.commit(
                 &conversation(index),
-                EventKind::Created {
-                    by: user(0),
-                    title: None,
-                    participants,
-                },
+                EventKind::created(user(0), None, participants),
             );
         }
         owners.pushes.clear();

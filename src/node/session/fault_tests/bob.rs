@@ -48,25 +48,8 @@ pub(super) fn stays(after: Seq) -> Vec<Arc<Event>> {
         key: None,
         kind,
     };
-    let joined = |seq| {
-        change(
-            seq,
-            EventKind::Joined {
-                by: user("alice"),
-                users: vec![user("bob")],
-            },
-        )
-    };
-    let left = |seq| {
-        change(
-            seq,
-            EventKind::Left {
-                by: user("alice"),
-                user: user("bob"),
-                admin: None,
-            },
-        )
-    };
+    let joined = |seq| change(seq, EventKind::joined(user("alice"), vec![user("bob")]));
+    let left = |seq| change(seq, EventKind::left(user("alice"), user("bob"), None));
     let all = (1..=9).map(|seq| match seq {
         3 | 8 => Arc::new(joined(seq)),
         5 => Arc::new(left(seq)),

@@ -54,10 +54,9 @@ fn every_frame_is_a_schema_of_its_own_and_t_tells_which() {
         json!(["t", "conversation", "user", "until"])
     );
     let left = &schemas["EventFrame"];
-    assert_eq!(
-        left["properties"]["kind"]["enum"],
-        json!(["created", "joined", "left", "edited", "deleted"])
-    );
+    let kinds = "created joined left edited deleted role updated";
+    let kinds: Vec<&str> = kinds.split(' ').collect();
+    assert_eq!(left["properties"]["kind"]["enum"], json!(kinds));
     assert_eq!(
         left["required"],
         json!(["t", "conversation", "seq", "created", "kind", "by"])
@@ -89,6 +88,14 @@ fn null_is_allowed_where_the_contract_says_so_and_absent_where_it_may_be() {
         "/Message/properties/deleted_by",
         "/EditBody/properties/data",
         "/CreateBody/properties/title",
+        "/ChangeBody/properties/title",
+        "/ChangeBody/properties/data",
+        "/ParticipantBody/properties/muted_until",
+        "/BanBody/properties/reason",
+        "/SettingsGiven/properties/edit_window_s",
+        "/Conversation/properties/my_muted_until",
+        "/Participant/properties/muted_until",
+        "/ConversationItem/properties/settings",
         "/ConversationItem/properties/admin",
         "/ConversationItem/properties/last_message",
         "/ConversationItem/properties/created",
@@ -100,6 +107,10 @@ fn null_is_allowed_where_the_contract_says_so_and_absent_where_it_may_be() {
         "/EventFrame/properties/admin",
         "/Message/properties/id",
         "/EditBody/properties/text",
+        "/ChangeBody/properties/settings",
+        "/ParticipantBody/properties/role",
+        "/SettingsGiven/properties/post",
+        "/Conversation/properties/settings",
     ] {
         assert!(!allows_null(pointer), "{pointer}");
     }

@@ -1,6 +1,6 @@
 //! The rows that a folded batch of the messages stream writes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,6 +9,7 @@ use crate::ids::{ConversationName, MessageId, Offset, Seq, UserId};
 use crate::log::record::{
     Content, Event, Fingerprint, IndexChange, KeyUse, OutboxPosition, Record,
 };
+use crate::protocol::{Patch, Role, SettingsChange};
 use crate::shard::file::apply::{Clockwork, Quarantined};
 
 /// A new conversation.
@@ -95,11 +96,71 @@ pub(crate) struct CreateKeyRow {
     pub(crate) ts: u64,
 }
 
-/// A membership: seq of the join, place in it.
+/// What a participant is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Rank {
+    /// That of the admin stands with the conversation: theirs is `member` here.
+    pub(crate) role: Role,
+    /// Unix milliseconds.
+    pub(crate) muted_until: Option<u64>,
+}
+
+impl Rank {
+    /// Whether it is kept of one who leaves.
+    #[must_use]
+    pub(crate) fn is_kept(&self) -> bool {
+        self.role == Role::Reader || self.muted_until.is_some()
+    }
+}
+
+/// A membership: seq of the join, place in it, and what they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Joined {
     pub(crate) seq: Seq,
     pub(crate) position: u32,
+    pub(crate) rank: Rank,
+}
+
+/// A membership that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Departure {
+    pub(crate) joined: Seq,
+    pub(crate) left: Seq,
+    pub(crate) rank: Rank,
+}
+
+/// A ban.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct BanRow {
+    pub(crate) by: UserId,
+    pub(crate) at: u64,
+    pub(crate) reason: Option<Arc<str>>,
+}
+
+/// What changes of a conversation itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Update {
+    pub(crate) title: Patch<Option<Arc<str>>>,
+    pub(crate) data: Patch<Option<Arc<str>>>,
+    pub(crate) settings: SettingsChange,
+}
+
+impl Update {
+    /// This one and a later one.
+    pub(crate) fn then(&mut self, later: Self) {
+        let Self {
+            title,
+            data,
+            settings,
+        } = later;
+        if !title.keeps() {
+            self.title = title;
+        }
+        if !data.keeps() {
+            self.data = data;
+        }
+        self.settings = self.settings.then(settings);
+    }
 }
 
 /// The rows to write, each table's once.
@@ -117,8 +178,16 @@ pub(crate) struct Changes {
     pub(crate) events: Vec<EventRow>,
     /// Memberships: in, or out.
     pub(crate) members: BTreeMap<(ConversationName, UserId), Option<Joined>>,
-    /// Memberships that ended: joined, left.
-    pub(crate) departures: BTreeMap<(ConversationName, UserId), (Seq, Seq)>,
+    /// What those are from now on who were in before.
+    pub(crate) ranks: BTreeMap<(ConversationName, UserId), Rank>,
+    /// Memberships that ended.
+    pub(crate) departures: BTreeMap<(ConversationName, UserId), Departure>,
+    /// Conversations of which somebody left as a reader or muted.
+    pub(crate) keeping: BTreeSet<ConversationName>,
+    /// Bans, or that they ended.
+    pub(crate) bans: BTreeMap<(ConversationName, UserId), Option<BanRow>>,
+    /// What changes of conversations.
+    pub(crate) updates: BTreeMap<ConversationName, Update>,
     /// Keys of sends.
     pub(crate) keys: BTreeMap<(ConversationName, UserId, Arc<str>), MessageKeyRow>,
     /// Keys of creations.

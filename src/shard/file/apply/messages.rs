@@ -8,7 +8,7 @@ use crate::log::record::{
     Entry, Event, EventKind, IndexChange, KeyUse, OutboxPosition, Record, UsedUp,
 };
 use crate::shard::file::apply::changes::{
-    Changes, ConversationRow, CreateKeyRow, Joined, MessageKeyRow, event_row,
+    Changes, ConversationRow, CreateKeyRow, MessageKeyRow, Rank, event_row,
 };
 use crate::shard::file::apply::{Clockwork, Quarantined, key_horizon};
 
@@ -26,8 +26,8 @@ pub(crate) struct Asked {
 pub(crate) struct Known {
     /// Last seq of each conversation that exists.
     pub(crate) last_seq: BTreeMap<ConversationName, Seq>,
-    /// Seq of the join of each leaving user who is in.
-    pub(crate) joined: BTreeMap<(ConversationName, UserId), Seq>,
+    /// Seq of the join of each leaving user who is in, and what they are.
+    pub(crate) joined: BTreeMap<(ConversationName, UserId), (Seq, Rank)>,
     /// Times and epochs.
     pub(crate) clockwork: Clockwork,
 }
@@ -37,8 +37,12 @@ pub(crate) struct Known {
 pub(crate) fn asked<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Asked {
     let mut asked = Asked::default();
     for record in entries.into_iter().flat_map(|entry| &entry.records) {
-        if let Record::KeyUsed(used) = record {
-            asked.conversations.insert(used.conversation.clone());
+        match record {
+            Record::KeyUsed(used) => drop(asked.conversations.insert(used.conversation.clone())),
+            Record::Banned(ban) | Record::Unbanned(ban) => {
+                asked.conversations.insert(ban.conversation.clone());
+            }
+            _ => {}
         }
         let Record::Event(event) = record else {
             continue;
@@ -85,7 +89,7 @@ pub(crate) fn fold<'a>(known: Known, entries: impl IntoIterator<Item = &'a Entry
 
 /// A batch on its way to rows.
 pub(super) struct Fold {
-    known: Known,
+    pub(super) known: Known,
     pub(super) changes: Changes,
 }
 
@@ -98,6 +102,8 @@ impl Fold {
                 Ok(())
             }
             Record::KeyUsed(used) => self.key_used(used),
+            Record::Banned(ban) => self.banned(ban),
+            Record::Unbanned(ban) => self.unbanned(ban),
             Record::OutboxProgress { upto } => {
                 self.changes.outbox.retain(|(position, _)| position > upto);
                 self.changes.outbox_upto = self.changes.outbox_upto.max(Some(*upto));
@@ -136,8 +142,10 @@ impl Fold {
                 by,
                 title,
                 participants,
+                ..
             } => {
                 self.created(offset, event, by, title.clone());
+                self.begun(event);
                 self.join(offset, event, participants);
             }
             EventKind::Message { .. } => self.message(event),
@@ -149,6 +157,8 @@ impl Fold {
                 message_seq,
                 by,
             } => self.deleted(event, (*message_id, *message_seq), by),
+            EventKind::Role { .. } => self.role(event),
+            EventKind::Updated { .. } => self.updated(event),
         }
         Ok(())
     }
@@ -181,7 +191,7 @@ impl Fold {
             .insert((name.clone(), sender.clone(), key.key), row);
     }
 
-    fn last_seq(&self, name: &ConversationName) -> Option<Seq> {
+    pub(super) fn last_seq(&self, name: &ConversationName) -> Option<Seq> {
         let now = self.changes.stands.get(name).map(|(seq, _)| *seq);
         now.or_else(|| self.known.last_seq.get(name).copied())
     }
@@ -201,58 +211,7 @@ impl Fold {
         self.changes.events.push(event_row(event, "created"));
     }
 
-    fn join(&mut self, offset: Offset, event: &Event, users: &[UserId]) {
-        let creator = matches!(event.kind, EventKind::Created { .. }).then(|| event.actor());
-        if creator.is_none() {
-            self.changes.events.push(event_row(event, "joined"));
-        }
-        for (position, user) in (0_u32..).zip(users) {
-            let joined = Joined {
-                seq: event.seq,
-                position,
-            };
-            self.changes
-                .members
-                .insert((event.conversation.clone(), user.clone()), Some(joined));
-            let key = event
-                .key
-                .as_ref()
-                .filter(|key| creator == Some(user) && !key.stamped);
-            self.outbox(
-                OutboxPosition {
-                    offset,
-                    index: position,
-                },
-                index_change(event, user, true, key.cloned()),
-            );
-        }
-    }
-
-    fn leave(&mut self, offset: Offset, event: &Event, user: &UserId, admin: Option<&UserId>) {
-        self.changes.events.push(event_row(event, "left"));
-        let member = (event.conversation.clone(), user.clone());
-        let joined = match self.changes.members.get(&member) {
-            Some(now) => now.map(|joined| joined.seq),
-            None => self.known.joined.get(&member).copied(),
-        };
-        if let Some(joined) = joined {
-            self.changes
-                .departures
-                .insert(member.clone(), (joined, event.seq));
-        }
-        self.changes.members.insert(member, None);
-        if let Some(admin) = admin {
-            self.changes
-                .admins
-                .insert(event.conversation.clone(), admin.clone());
-        }
-        self.outbox(
-            OutboxPosition { offset, index: 0 },
-            index_change(event, user, false, None),
-        );
-    }
-
-    fn outbox(&mut self, position: OutboxPosition, change: IndexChange) {
+    pub(super) fn outbox(&mut self, position: OutboxPosition, change: IndexChange) {
         self.changes.outbox.push((position, change));
     }
 
@@ -294,7 +253,7 @@ fn of_client(key: Option<&KeyUse>) -> Option<KeyUse> {
     key.filter(|key| !key.stamped).cloned()
 }
 
-fn index_change(
+pub(super) fn index_change(
     event: &Event,
     user: &UserId,
     joined: bool,

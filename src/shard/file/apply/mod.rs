@@ -17,6 +17,8 @@ pub(crate) mod messages;
 
 mod edits;
 
+mod members;
+
 pub(crate) mod receipts;
 
 pub(crate) use clockwork::{Clockwork, key_horizon};

@@ -154,6 +154,8 @@ fn fold_record(known: &mut Known, changes: &mut Changes, record: &Record) -> Res
         Record::Event(_)
         | Record::Index(_)
         | Record::KeyUsed(_)
+        | Record::Banned(_)
+        | Record::Unbanned(_)
         | Record::OutboxProgress { .. } => Err("belongs to the messages stream".to_owned()),
         Record::Unreadable { reason, .. } => Err(reason.clone()),
     }

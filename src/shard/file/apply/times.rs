@@ -9,6 +9,7 @@ pub(crate) fn time_of(record: &Record) -> Option<u64> {
         Record::Event(event) => Some(event.created),
         Record::Index(change) => Some(change.at),
         Record::KeyUsed(used) => Some(used.at),
+        Record::Banned(ban) | Record::Unbanned(ban) => Some(ban.at),
         Record::Advances { ts, .. }
         | Record::Reaction { ts, .. }
         | Record::EpochStart { ts, .. } => Some(*ts),

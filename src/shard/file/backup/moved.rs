@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use crate::shard::file::store::StoreError;
 
 /// Tables of which a row goes with its conversation; the column with its name.
-pub(super) const OF_CONVERSATIONS: [(&str, &str); 9] = [
+pub(super) const OF_CONVERSATIONS: [(&str, &str); 10] = [
     ("conversations", "name"),
     ("participants", "conversation"),
     ("departures", "conversation"),
@@ -16,6 +16,7 @@ pub(super) const OF_CONVERSATIONS: [(&str, &str); 9] = [
     ("watermarks", "conversation"),
     ("advances", "conversation"),
     ("reactions", "conversation"),
+    ("bans", "conversation"),
 ];
 
 /// Tables of which a row goes with its user.

@@ -11,11 +11,12 @@ use crate::cluster::map::ShardMap;
 use crate::ids::{ClusterId, ShardId, UserId};
 use crate::log::record::Record;
 use crate::log::{Identity, Stream};
+use crate::protocol::Role;
 use crate::shard::file::snapshot;
 use crate::shard::file::store::Store;
 use crate::shard::file::store::tests::{
-    Written, advance, config, created, deleted, edited, index, joined, key_used, left, message,
-    react, with_key,
+    Written, advance, ban, banned, config, created, deleted, edited, index, joined, key_used, left,
+    message, react, role, some_change, updated, with_key,
 };
 
 pub(super) fn identity(shards: u32) -> Identity {
@@ -142,6 +143,14 @@ pub(super) fn busy() -> (Vec<Record>, Vec<Record>) {
             messages.push(left(&name, seq, "w", "w", None));
             messages.push(index("w", &name, seq, false, None, START));
             seq += 1;
+        }
+        if number % 5 == 0 {
+            messages.push(role(&name, seq, (&one, &two), Role::Reader, Some(START)));
+            messages.push(updated(&name, seq + 1, &one, some_change(number)));
+            messages.push(ban(&name, &one, "outsider", true));
+            messages.push(banned(&name, seq + 2, &one, &two));
+            messages.push(index(&two, &name, seq + 2, false, None, START));
+            seq += 3;
         }
         if number % 2 == 0 {
             messages.push(edited(&name, seq, &one, (number * 3, 2), "changed"));

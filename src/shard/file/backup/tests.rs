@@ -25,6 +25,15 @@ const CHANGED: [&str; 2] = [
      BY conversation, seq",
 ];
 
+/// What participants may do, and what was set.
+const GOVERNED: [&str; 4] = [
+    "SELECT conversation, participant, role, ifnull(muted_until, 0) FROM departures WHERE role <> 3 ORDER BY 1, 2",
+    "SELECT conversation, user, banned_by, at, reason FROM bans ORDER BY 1, 2",
+    "SELECT name, bans, keeps FROM conversations WHERE bans + keeps > 0 ORDER BY 1",
+    "SELECT name, ifnull(data, ''), posts, adds, ifnull(edit_window_s, 0), typing, presence FROM conversations \
+        WHERE presence = 0 OR typing = 0 ORDER BY 1",
+];
+
 #[tokio::test]
 async fn what_is_split_into_many_shards_and_joined_again_is_what_it_was() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -44,8 +53,10 @@ async fn what_is_split_into_many_shards_and_joined_again_is_what_it_was() {
     let changed = "SELECT (SELECT count(*) FROM messages WHERE text = 'changed' AND edits = 1 AND data IS NOT NULL), \
         (SELECT count(*) FROM messages WHERE text = '' AND deleted_by IS NOT NULL)";
     assert_eq!(rows(path, changed).await, [["30", "30"]]);
-    for statement in CHANGED {
-        assert_eq!(rows(path, statement).await, rows(&copy, statement).await);
+    for statement in CHANGED.iter().chain(&GOVERNED) {
+        let restored = rows(path, statement).await;
+        assert_eq!(restored, rows(&copy, statement).await);
+        assert!(!restored.is_empty(), "{statement}");
     }
 
     let many = restored(folder.path(), std::slice::from_ref(path), 16).await;

@@ -9,6 +9,8 @@ use sqlx::sqlite::SqliteRow;
 use crate::ids::{ConversationName, MessageId, Offset, Seq, UserId};
 use crate::log::Stream;
 use crate::log::record::{Chain, Content, Fingerprint, Since, Tail};
+use crate::protocol::{Role, Settings, Whom};
+use crate::shard::file::apply::changes::Rank;
 use crate::shard::file::store::StoreError;
 
 /// A number as SQLite holds it.
@@ -159,6 +161,59 @@ pub(super) fn since(row: &SqliteRow, at: usize) -> Result<Option<Since>, StoreEr
         edited: optional(row, at)?,
         deleted_by,
     }))
+}
+
+/// A role as one column holds it. Numbers are for ever.
+pub(super) fn role_number(role: Role) -> u32 {
+    match role {
+        Role::Admin => 1,
+        Role::Moderator => 2,
+        Role::Member => 3,
+        Role::Reader => 4,
+    }
+}
+
+/// The way back.
+pub(super) fn role(row: &SqliteRow, column: usize) -> Result<Role, StoreError> {
+    let number = small(row, column)?;
+    let known = Role::ALL
+        .into_iter()
+        .find(|role| role_number(*role) == number);
+    known.ok_or_else(|| malformed("a role", "its number is not known"))
+}
+
+/// What a participant is, from the columns role and `muted_until`, the first of them at `at`.
+pub(super) fn rank(row: &SqliteRow, at: usize) -> Result<Rank, StoreError> {
+    Ok(Rank {
+        role: role(row, at)?,
+        muted_until: optional(row, at + 1)?,
+    })
+}
+
+/// Whom a setting lets, as one column holds it.
+pub(super) fn whom_number(whom: Whom) -> u32 {
+    match whom {
+        Whom::All => 1,
+        Whom::Moderators => 2,
+    }
+}
+
+/// The settings, from the columns posts, adds, `edit_window_s`, typing and presence, the first of
+/// them at `at`.
+pub(super) fn settings(row: &SqliteRow, at: usize) -> Result<Settings, StoreError> {
+    let whom = |column| match small(row, column)? {
+        1 => Ok(Whom::All),
+        2 => Ok(Whom::Moderators),
+        _ => Err(malformed("a setting", "its number is not known")),
+    };
+    Ok(Settings {
+        post: whom(at)?,
+        add: whom(at + 1)?,
+        edit_window_s: optional(row, at + 2)?
+            .map(|window| u32::try_from(window).unwrap_or(u32::MAX)),
+        typing: row.try_get(at + 3)?,
+        presence: row.try_get(at + 4)?,
+    })
 }
 
 /// A list of texts as one JSON parameter.

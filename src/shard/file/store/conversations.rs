@@ -7,18 +7,29 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::ids::{ConversationName, Seq, UserId};
 use crate::log::record::{EventKind, KeyUse};
-use crate::shard::file::store::columns::{fingerprint, int, number, offset, seq, small, user};
+#[cfg(test)]
+use crate::shard::file::store::bans;
+use crate::shard::file::store::columns::{
+    fingerprint, int, number, offset, optional, optional_text, role, seq, settings, small, user,
+};
 use crate::shard::file::store::shown::event;
-use crate::shard::file::store::{HeadRow, Member, Store, StoreError};
+use crate::shard::file::store::{HeadRow, KEPT_MAX, Kept, Member, Store, StoreError};
 
 const HEAD: &str = "SELECT title, admin, created, created_offset, created_by, create_key, create_key_stamped, \
-    create_fingerprint, last_seq, last_created FROM conversations WHERE name = ?";
+    create_fingerprint, last_seq, last_created, data, posts, adds, edit_window_s, typing, presence, keeps, bans \
+    FROM conversations WHERE name = ?";
 
-const MEMBERS: &str =
-    "SELECT participant, joined_seq, position FROM participants WHERE conversation = ?";
+const MEMBERS: &str = "SELECT participant, joined_seq, position, role, muted_until FROM participants WHERE conversation = ?";
 
 const RECENT: &str =
     "SELECT seq, source FROM messages WHERE conversation = ? ORDER BY seq DESC LIMIT 200";
+
+const KEPT: &str = "SELECT participant, left_seq, role, muted_until FROM departures AS d INDEXED BY departures_kept \
+    WHERE conversation = ?1 AND (role = 4 OR muted_until IS NOT NULL) \
+    AND NOT EXISTS (SELECT 1 FROM participants AS p WHERE p.conversation = ?1 AND p.participant = d.participant) \
+    ORDER BY left_seq DESC LIMIT ?2";
+
+const BANNED: &str = "SELECT user FROM bans WHERE conversation = ?";
 
 const PARTICIPANTS: &str = "SELECT participant FROM participants WHERE conversation = ? AND participant > ? ORDER BY participant LIMIT ?";
 
@@ -36,7 +47,16 @@ const LEFT_WITHIN_MAX: u32 = 1_000;
 
 /// These reads, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const READS: [&str; 5] = [HEAD, MEMBERS, RECENT, PARTICIPANTS, DEPARTURE];
+pub(super) const READS: [&str; 8] = [
+    HEAD,
+    MEMBERS,
+    RECENT,
+    PARTICIPANTS,
+    DEPARTURE,
+    KEPT,
+    BANNED,
+    bans::BANS,
+];
 
 impl Store {
     /// What a head is filled from; `None` when there is no such conversation. One moment of the
@@ -63,6 +83,8 @@ impl Store {
                 user: user(&member, 0)?,
                 joined: seq(&member, 1)?,
                 position: small(&member, 2)?,
+                role: role(&member, 3)?,
+                muted_until: optional(&member, 4)?,
             });
         }
         for message in self
@@ -72,6 +94,26 @@ impl Store {
             head.recent.push((seq(&message, 0)?, user(&message, 1)?));
         }
         head.recent.reverse();
+        // Asked for only where there are some: most conversations have none.
+        if row.try_get(16)? {
+            let query = sqlx::query(KEPT)
+                .bind(name)
+                .bind(u32::try_from(KEPT_MAX).unwrap_or(u32::MAX));
+            for kept in self.read(query.fetch_all(&mut *moment)).await? {
+                head.kept.push(Kept {
+                    user: user(&kept, 0)?,
+                    left: seq(&kept, 1)?,
+                    role: role(&kept, 2)?,
+                    muted_until: optional(&kept, 3)?,
+                });
+            }
+        }
+        if small(&row, 17)? > 0 {
+            let query = sqlx::query(BANNED).bind(name);
+            for banned in self.read(query.fetch_all(&mut *moment)).await? {
+                head.banned.push(user(&banned, 0)?);
+            }
+        }
         Ok(Some(head))
     }
 
@@ -183,5 +225,9 @@ fn head_row(row: &SqliteRow) -> Result<HeadRow, StoreError> {
         last_created: number(row, 9)?,
         members: Vec::new(),
         recent: Vec::new(),
+        data: optional_text(row, 10)?,
+        settings: settings(row, 11)?,
+        banned: Vec::new(),
+        kept: Vec::new(),
     })
 }

@@ -12,7 +12,8 @@ use crate::log::record::{IndexChange, KeyUse, OutboxPosition};
 use crate::protocol;
 use crate::shard::command::IndexItem;
 use crate::shard::file::store::columns::{
-    conversation, fingerprint, int, json, number, offset, seq, small, user,
+    conversation, fingerprint, int, json, number, offset, optional, optional_text, role, seq,
+    settings, small, user,
 };
 use crate::shard::file::store::shown::message;
 use crate::shard::file::store::{OutboxRow, Store, StoreError};
@@ -35,7 +36,7 @@ const SUMMARIES: &str = "SELECT asked.key, c.name, c.title, c.admin, c.created, 
     - (SELECT count(*) FROM messages AS g INDEXED BY messages_deleted WHERE g.conversation = c.name \
         AND g.deleted_by IS NOT NULL AND g.seq > max(ifnull(w.read, 0), p.joined_seq) AND g.source <> ?2), \
     m.id, m.conversation, m.seq, m.source, m.text, m.reply_to, m.created, m.data, m.mentions, m.edited, m.deleted_by, \
-    m.changed_seq \
+    m.changed_seq, p.role, p.muted_until, c.data, c.posts, c.adds, c.edit_window_s, c.typing, c.presence \
     FROM json_each(?1) AS asked \
     CROSS JOIN participants AS p ON p.conversation = asked.value AND p.participant = ?2 \
     CROSS JOIN conversations AS c ON c.name = p.conversation \
@@ -68,7 +69,7 @@ impl Store {
         let mut items: Vec<Option<protocol::ConversationItem>> = vec![None; names.len()];
         let mut ids = Vec::new();
         for row in &rows {
-            let item = summary(row)?;
+            let item = summary(row, reader)?;
             ids.extend(item.last_message.as_ref().map(|last| last.core.id));
             let asked = usize::try_from(number(row, 0)?).unwrap_or(usize::MAX);
             if let Some(slot) = items.get_mut(asked) {
@@ -159,15 +160,25 @@ impl Store {
 }
 
 /// From the columns of [`SUMMARIES`].
-fn summary(row: &SqliteRow) -> Result<protocol::ConversationItem, StoreError> {
+fn summary(row: &SqliteRow, reader: &UserId) -> Result<protocol::ConversationItem, StoreError> {
+    let admin = user(row, 3)?;
+    let my_role = if admin == *reader {
+        protocol::Role::Admin
+    } else {
+        role(row, 20)?
+    };
     let conversation = protocol::Conversation {
         name: conversation(row, 1)?,
         title: row.try_get(2)?,
-        admin: user(row, 3)?,
+        admin,
         created: number(row, 4)?,
         last_seq: seq(row, 5)?,
         participants_count: number(row, 6)?,
         participants: None,
+        my_role,
+        my_muted_until: optional(row, 21)?,
+        data: optional_text(row, 22)?.map(protocol::JsonObject::stored),
+        settings: settings(row, 23)?,
     };
     let last_message = match row.try_get::<Option<&[u8]>, _>(8)? {
         Some(_) => Some(protocol::Message {

@@ -25,6 +25,7 @@ mod erasing;
 mod remembered;
 mod space;
 mod write_content;
+mod write_members;
 mod write_messages;
 mod write_receipts;
 mod writer;
@@ -32,6 +33,7 @@ mod writer;
 mod handle;
 
 // What is read, by subject.
+mod bans;
 mod conversations;
 mod history;
 mod index;
@@ -50,6 +52,6 @@ pub use error::{OpenError, StoreError};
 pub use handle::Store;
 pub use history::Past;
 pub use rows::{
-    ApplyEntry, HeadRow, HeldMessage, HistoryRead, KeptEntry, KeyRow, Located, Marks, Member,
-    OutboxRow, ShownMessage, UsedKey,
+    ApplyEntry, HeadRow, HeldMessage, HistoryRead, KEPT_MAX, Kept, KeptEntry, KeyRow, Located,
+    Marks, Member, OutboxRow, ShownMessage, UsedKey,
 };

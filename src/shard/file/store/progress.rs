@@ -21,8 +21,8 @@ const KEPT_AFTER: &str = "SELECT last_offset, bytes FROM entries WHERE stream = 
 pub(super) const READS: [&str; 1] = [KEPT_AFTER];
 
 /// The logical content of the file: each table in the order of its key, but `seen`, in which
-/// replicas may differ. Whoever adds a table adds it here; whoever adds a column adds it below, so
-/// that files in which nothing of it is used have the digest that older versions find.
+/// replicas may differ. Whoever adds a table or a column adds it below, so that files in which
+/// nothing of it is used have the digest that older versions find.
 const CONTENT: [&str; 14] = [
     "SELECT stream, applied, chain, max_epoch, newest_ts, mark_ts FROM progress ORDER BY stream",
     "SELECT stream, \"offset\", reason, bytes FROM quarantine ORDER BY stream, \"offset\"",
@@ -51,11 +51,19 @@ const CONTENT: [&str; 14] = [
 ];
 
 /// What later versions added, each hashed if it has rows.
-const ADDED: [&str; 2] = [
+const ADDED: [&str; 6] = [
     "SELECT conversation, seq, data, mentions, edited, changed_seq, edits, deleted_by FROM messages \
         WHERE changed_seq > 0 OR data IS NOT NULL OR mentions IS NOT NULL ORDER BY conversation, seq",
     "SELECT conversation, seq, message_seq FROM events WHERE message_seq IS NOT NULL ORDER BY \
      conversation, seq",
+    "SELECT conversation, participant, role, muted_until FROM participants \
+        WHERE role <> 3 OR muted_until IS NOT NULL ORDER BY conversation, participant",
+    "SELECT conversation, participant, role, muted_until FROM departures \
+        WHERE role <> 3 OR muted_until IS NOT NULL ORDER BY conversation, participant",
+    "SELECT name, data, posts, adds, edit_window_s, typing, presence, keeps, bans FROM conversations \
+        WHERE data IS NOT NULL OR posts <> 1 OR adds <> 2 OR edit_window_s IS NOT NULL OR typing = 0 OR presence = 0 \
+        OR keeps <> 0 OR bans <> 0 ORDER BY name",
+    "SELECT conversation, user, banned_by, at, reason FROM bans ORDER BY conversation, user",
 ];
 
 impl Store {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::ids::{ConversationName, MessageId, Offset, Seq, UserId};
 use crate::log::record::{Content, Entry, Fingerprint, IndexChange, KeyUse, OutboxPosition};
-use crate::protocol::MessageCore;
+use crate::protocol::{MessageCore, Role, Settings};
 use crate::shard::command::Around;
 
 /// A conversation, who used a key there, and the key.
@@ -35,7 +35,31 @@ pub struct HeadRow {
     pub members: Vec<Member>,
     /// Seq and author of its newest messages, at most 200, ascending.
     pub recent: Vec<(Seq, UserId)>,
+    /// A JSON object, compact.
+    pub data: Option<Arc<str>>,
+    /// What its admin set.
+    pub settings: Settings,
+    /// Who is banned.
+    pub banned: Vec<UserId>,
+    /// Those who left as readers or muted, at most [`KEPT_MAX`], those who left last.
+    pub kept: Vec<Kept>,
 }
+
+/// One who left as a reader, or muted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// Who.
+    pub user: UserId,
+    /// Seq of their `left`.
+    pub left: Seq,
+    /// What they were.
+    pub role: Role,
+    /// Until when they were muted, unix milliseconds.
+    pub muted_until: Option<u64>,
+}
+
+/// Of how many who left it is kept in memory that they were readers or muted.
+pub const KEPT_MAX: usize = 10_000;
 
 /// A current participant.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +70,10 @@ pub struct Member {
     pub joined: Seq,
     /// Their place among the users of that event: with `joined` the order of standing.
     pub position: u32,
+    /// What they are; `member` of the admin.
+    pub role: Role,
+    /// Until when they are muted, unix milliseconds.
+    pub muted_until: Option<u64>,
 }
 
 /// The watermarks of one participant.

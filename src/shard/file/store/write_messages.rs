@@ -7,16 +7,16 @@ use crate::shard::file::apply::Clockwork;
 use crate::shard::file::apply::changes::Changes;
 use crate::shard::file::apply::messages::{Asked, Known};
 use crate::shard::file::store::StoreError;
-use crate::shard::file::store::columns::{conversation, int, json, seq, user};
+use crate::shard::file::store::columns::{conversation, int, json, rank, seq, user};
 use crate::shard::file::store::remembered::Remembered;
 use crate::shard::file::store::script::{Multi, Script, Which, look_up};
-use crate::shard::file::store::write_content;
 #[cfg(test)]
 use crate::shard::file::store::write_content::{EDIT, ERASE};
+use crate::shard::file::store::{write_content, write_members};
 
 pub(super) const LAST_SEQS: &str = "SELECT c.name, c.last_seq FROM json_each(?1) AS asked \
     CROSS JOIN conversations AS c ON c.name = asked.value";
-pub(super) const JOINED: &str = "SELECT p.conversation, p.participant, p.joined_seq FROM json_each(?1) AS asked \
+pub(super) const JOINED: &str = "SELECT p.conversation, p.participant, p.joined_seq, p.role, p.muted_until FROM json_each(?1) AS asked \
     CROSS JOIN participants AS p \
     ON p.conversation = (asked.value ->> 0) AND p.participant = (asked.value ->> 1)";
 
@@ -36,30 +36,9 @@ const ADMIN: Multi = Multi {
     row: "(?, ?)",
     tail: ") AS v WHERE conversations.name = v.column1",
 };
-const COUNT: Multi = Multi {
-    head: "UPDATE conversations SET participants_count = \
-        (SELECT count(*) FROM participants AS p WHERE p.conversation = conversations.name) WHERE name IN (",
-    row: "?",
-    tail: ")",
-};
 const EVENT: Multi = Multi {
     head: "INSERT OR IGNORE INTO events (conversation, seq, kind, created, body, message_seq)",
     row: "(?, ?, ?, ?, ?, ?)",
-    tail: "",
-};
-const JOIN: Multi = Multi {
-    head: "INSERT OR REPLACE INTO participants (conversation, participant, joined_seq, position)",
-    row: "(?, ?, ?, ?)",
-    tail: "",
-};
-const LEAVE: Multi = Multi {
-    head: "DELETE FROM participants WHERE (conversation, participant) IN (VALUES ",
-    row: "(?, ?)",
-    tail: ")",
-};
-const DEPARTURE: Multi = Multi {
-    head: "INSERT OR REPLACE INTO departures (conversation, participant, joined_seq, left_seq)",
-    row: "(?, ?, ?, ?)",
     tail: "",
 };
 const KEY: Multi = Multi {
@@ -90,7 +69,7 @@ const FORGET_CREATE_KEYS: &str = "DELETE FROM create_keys WHERE ts < ?";
 
 /// Statements that find rows, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const FINDING: [Multi; 7] = [STAND, ADMIN, COUNT, LEAVE, INDEX, EDIT, ERASE];
+pub(super) const FINDING: [Multi; 5] = [STAND, ADMIN, INDEX, EDIT, ERASE];
 #[cfg(test)]
 pub(super) const DELETING: [&str; 3] = [DELIVERED, FORGET_KEYS, FORGET_CREATE_KEYS];
 
@@ -123,9 +102,10 @@ pub(super) async fn known(
     if !asked.leaving.is_empty() {
         let members: Vec<_> = asked.leaving.iter().collect();
         for row in look_up(connection, JOINED, json(&members)?).await? {
-            known
-                .joined
-                .insert((conversation(&row, 0)?, user(&row, 1)?), seq(&row, 2)?);
+            known.joined.insert(
+                (conversation(&row, 0)?, user(&row, 1)?),
+                (seq(&row, 2)?, rank(&row, 3)?),
+            );
         }
     }
     Ok(known)
@@ -134,9 +114,10 @@ pub(super) async fn known(
 /// Adds the rows of a batch; which statements write new messages.
 pub(super) fn write(script: &mut Script, changes: &Changes) -> Vec<Which> {
     write_conversations(script, changes);
+    write_members::update(script, changes);
     let messages = write_content::write(script, changes);
     write_events(script, changes);
-    write_members(script, changes);
+    write_members::write(script, changes);
     write_keys(script, changes);
     write_indexes(script, changes);
     messages
@@ -192,48 +173,6 @@ fn write_events(script: &mut Script, changes: &Changes) {
             .bind(row.body.as_ref())
             .bind(row.message_seq.map(|seq| int(seq.0)))
     });
-}
-
-fn write_members(script: &mut Script, changes: &Changes) {
-    if changes.members.is_empty() {
-        return;
-    }
-    let joining: Vec<_> = changes
-        .members
-        .iter()
-        .filter_map(|(who, joined)| Some((who, (*joined)?)))
-        .collect();
-    script.rows(&JOIN, &joining, |query, ((name, who), joined)| {
-        query
-            .bind(name.as_str())
-            .bind(who.as_str())
-            .bind(int(joined.seq.0))
-            .bind(joined.position)
-    });
-    let leaving: Vec<_> = changes
-        .members
-        .iter()
-        .filter(|(_, joined)| joined.is_none())
-        .map(|(who, _)| who)
-        .collect();
-    script.rows(&LEAVE, &leaving, |query, (name, who)| {
-        query.bind(name.as_str()).bind(who.as_str())
-    });
-    let departures: Vec<_> = changes.departures.iter().collect();
-    script.rows(
-        &DEPARTURE,
-        &departures,
-        |query, ((name, who), (joined, left))| {
-            query
-                .bind(name.as_str())
-                .bind(who.as_str())
-                .bind(int(joined.0))
-                .bind(int(left.0))
-        },
-    );
-    let mut touched: Vec<_> = changes.members.keys().map(|(name, _)| name).collect();
-    touched.dedup();
-    script.rows(&COUNT, &touched, |query, name| query.bind(name.as_str()));
 }
 
 fn write_keys(script: &mut Script, changes: &Changes) {

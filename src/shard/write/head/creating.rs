@@ -20,6 +20,8 @@ pub(in crate::shard) fn decide_create(create: &Create, now_ms: u64) -> Event {
             by: create.by.clone(),
             title: create.title.clone(),
             participants: create.participants.clone(),
+            data: create.data.clone(),
+            settings: create.settings,
         },
     }
 }

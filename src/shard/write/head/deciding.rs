@@ -1,14 +1,16 @@
-//! Commands of participants, decided against the head: events come out, or a refusal.
+//! What every command of a participant is decided by, and those that concern no other one: events
+//! come out, or a refusal.
 
 use std::sync::Arc;
 
 use crate::ids::{ConversationName, IdempotencyKey, MessageId, UserId};
 use crate::log::record::{Content, Event, EventKind, Fingerprint, KeyUse};
-use crate::problem::{Code, Problem};
-use crate::protocol::PARTICIPANTS_MAX;
-use crate::shard::command::{Add, Remove, Send};
+use crate::problem::Problem;
+use crate::protocol::Role;
+use crate::protocol::policy::{self, Action};
+use crate::shard::command::{Send, Update};
 use crate::shard::write::head::fold::Head;
-use crate::shard::write::head::refusal::not_participant;
+use crate::shard::write::head::refusal::{muted, not_participant};
 use crate::shard::write::message::mentioned;
 
 impl Head {
@@ -29,21 +31,41 @@ impl Head {
         }
     }
 
-    /// The `message` event of a send by a participant; idempotency and `reply_to` were checked
-    /// before.
+    /// The role of a participant who may do something, by the table of the contract.
     ///
     /// # Errors
-    /// `not_participant`.
+    /// `not_participant`, `forbidden`.
+    pub(in crate::shard) fn may(&self, user: &UserId, action: Action) -> Result<Role, Problem> {
+        let role = self.role(user).ok_or_else(not_participant)?;
+        policy::may(role, &self.settings, action).map(|()| role)
+    }
+
+    /// Likewise of what one who is muted may not do.
+    ///
+    /// # Errors
+    /// `not_participant`, `forbidden`, `muted`.
+    pub(in crate::shard) fn may_write(
+        &self,
+        user: &UserId,
+        action: Action,
+        now_ms: u64,
+    ) -> Result<(), Problem> {
+        let standing = self.participants.get(user).ok_or_else(not_participant)?;
+        policy::may(self.role_of(user, standing), &self.settings, action)?;
+        match standing.muted(now_ms.max(self.last_created)) {
+            Some(until) => Err(muted(until)),
+            None => Ok(()),
+        }
+    }
+
+    /// The `message` event of a send; who sends it, idempotency and `reply_to` were checked before.
     pub(in crate::shard) fn decide_send(
         &self,
         send: &Send,
         fingerprint: Fingerprint,
         now_ms: u64,
         random: u64,
-    ) -> Result<Event, Problem> {
-        if !self.may_send(&send.source) {
-            return Err(not_participant());
-        }
+    ) -> Event {
         let id = MessageId::new(
             now_ms.max(self.last_created),
             send.conversation.slot(),
@@ -56,100 +78,37 @@ impl Head {
             mentions,
         };
         let kind = EventKind::message(id, send.source.clone(), content, send.reply_to);
-        Ok(self.event(
+        self.event(
             &send.conversation,
             now_ms,
             key_use(send.key.as_ref(), fingerprint),
             kind,
-        ))
+        )
     }
 
-    /// The `joined` event for those who are not in yet; `None` when all are.
-    ///
-    /// # Errors
-    /// `not_participant`, `forbidden`, `invalid` beyond the most participants.
-    pub(in crate::shard) fn decide_add(
-        &self,
-        add: &Add,
-        now_ms: u64,
-    ) -> Result<Option<Event>, Problem> {
-        if !self.has(&add.by) {
-            return Err(not_participant());
-        }
-        if self.admin != add.by {
-            return Err(Problem::new(
-                Code::Forbidden,
-                "only the admin may add participants",
-            ));
-        }
-        let mut users: Vec<UserId> = Vec::new();
-        let mut seen = std::collections::HashSet::new();
-        for user in &add.users {
-            if !self.has(user) && seen.insert(user) {
-                users.push(user.clone());
-            }
-        }
-        if users.is_empty() {
-            return Ok(None);
-        }
-        if self.participants.len() + users.len() > PARTICIPANTS_MAX {
-            let detail = format!("a conversation has at most {PARTICIPANTS_MAX} participants");
-            return Err(Problem::new(Code::Invalid, detail));
-        }
-        Ok(Some(self.event(
-            &add.conversation,
-            now_ms,
-            None,
-            EventKind::Joined {
-                by: add.by.clone(),
-                users,
-            },
-        )))
-    }
-
-    /// The `left` event; `None` when the user is no participant anyway.
+    /// The `updated` event, of what is not so already; `None` when all is.
     ///
     /// # Errors
     /// `not_participant`, `forbidden`.
-    pub(in crate::shard) fn decide_remove(
+    pub(in crate::shard) fn decide_update(
         &self,
-        remove: &Remove,
+        update: &Update,
         now_ms: u64,
     ) -> Result<Option<Event>, Problem> {
-        let leaves = remove.by == remove.user;
-        if !leaves {
-            if !self.has(&remove.by) {
-                return Err(not_participant());
-            }
-            if self.admin != remove.by {
-                return Err(Problem::new(
-                    Code::Forbidden,
-                    "only the admin may remove others",
-                ));
-            }
-        }
-        if !self.has(&remove.user) {
+        self.may(&update.by, Action::Change)?;
+        let title = update.title.clone().but_for(&self.title);
+        let data = update.data.clone().but_for(&self.data);
+        let settings = update.settings.but_for(&self.settings);
+        if title.keeps() && data.keeps() && settings.is_empty() {
             return Ok(None);
         }
-        let admin = if self.admin == remove.user {
-            self.successor(&remove.user)
-        } else {
-            None
+        let kind = EventKind::Updated {
+            by: update.by.clone(),
+            title,
+            data,
+            settings,
         };
-        let kind = EventKind::Left {
-            by: remove.by.clone(),
-            user: remove.user.clone(),
-            admin,
-        };
-        Ok(Some(self.event(&remove.conversation, now_ms, None, kind)))
-    }
-
-    /// The longest-standing participant but `gone`.
-    fn successor(&self, gone: &UserId) -> Option<UserId> {
-        let others = self.participants.iter().filter(|(user, _)| *user != gone);
-        others
-            .min_by_key(|(_, standing)| **standing)
-            .map(|(user, _)| user.clone())
+        Ok(Some(self.event(&update.conversation, now_ms, None, kind)))
     }
 }
 

@@ -1,23 +1,43 @@
 //! The head itself: filled from the store, or begun by a creation, and advanced by each event.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use crate::ids::{Offset, Seq, UserId};
 use crate::log::record::{Event, EventKind, KeyUse};
-use crate::protocol::Role;
-use crate::shard::file::store::HeadRow;
+use crate::protocol::{Patch, Role, Settings};
+use crate::shard::file::store::{HeadRow, KEPT_MAX};
 
 /// How many of the newest messages are kept with their authors, to know whom a watermark concerns.
 pub(in crate::shard) const RECENT_MAX: usize = 200;
 
-/// Since when, and in which order, someone participates.
+/// Since when, and in which order, someone participates, and what they may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::shard) struct Standing {
     /// Seq of their latest `created` or `joined`.
     pub(in crate::shard) joined: Seq,
     /// Their place among the users of that event.
     pub(in crate::shard) position: u32,
+    /// What they are; `member` of the admin.
+    pub(in crate::shard) role: Role,
+    /// Until when they are muted, unix milliseconds; 0 when they never were.
+    pub(in crate::shard) muted_until: u64,
+}
+
+impl Standing {
+    /// Whether it is kept of one who leaves.
+    fn is_kept(&self) -> bool {
+        self.role == Role::Reader || self.muted_until > 0
+    }
+}
+
+/// One who left as a reader or muted, and is that again when they are added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::shard) struct Gone {
+    /// Seq of their `left`.
+    pub(in crate::shard) left: Seq,
+    pub(in crate::shard) role: Role,
+    pub(in crate::shard) muted_until: u64,
 }
 
 /// The fold of one conversation.
@@ -43,13 +63,37 @@ pub(in crate::shard) struct Head {
     pub(in crate::shard) participants: BTreeMap<UserId, Standing>,
     /// Seq and author of the newest messages, ascending.
     pub(in crate::shard) recent: VecDeque<(Seq, UserId)>,
+    /// A JSON object, compact.
+    pub(in crate::shard) data: Option<Arc<str>>,
+    /// What its admin set.
+    pub(in crate::shard) settings: Settings,
+    /// Who is banned.
+    pub(in crate::shard) banned: BTreeSet<UserId>,
+    /// Who left as a reader or muted: at most [`KEPT_MAX`], those who left last.
+    pub(in crate::shard) gone: BTreeMap<UserId, Gone>,
 }
 
 impl Head {
     /// From the store's rows.
     #[must_use]
     pub(in crate::shard) fn filled(row: HeadRow) -> Self {
-        let standing = |joined, position| Standing { joined, position };
+        let members = row.members.into_iter().map(|member| {
+            let standing = Standing {
+                joined: member.joined,
+                position: member.position,
+                role: member.role,
+                muted_until: member.muted_until.unwrap_or_default(),
+            };
+            (member.user, standing)
+        });
+        let gone = row.kept.into_iter().map(|kept| {
+            let gone = Gone {
+                left: kept.left,
+                role: kept.role,
+                muted_until: kept.muted_until.unwrap_or_default(),
+            };
+            (kept.user, gone)
+        });
         Self {
             title: row.title,
             admin: row.admin,
@@ -59,12 +103,12 @@ impl Head {
             created_offset: row.created_offset,
             last_seq: row.last_seq,
             last_created: row.last_created,
-            participants: row
-                .members
-                .into_iter()
-                .map(|m| (m.user, standing(m.joined, m.position)))
-                .collect(),
+            participants: members.collect(),
             recent: row.recent.into(),
+            data: row.data,
+            settings: row.settings,
+            banned: row.banned.into_iter().collect(),
+            gone: gone.collect(),
         }
     }
 
@@ -75,6 +119,8 @@ impl Head {
             by,
             title,
             participants,
+            data,
+            settings,
         } = &event.kind
         else {
             return None;
@@ -90,6 +136,10 @@ impl Head {
             last_created: event.created,
             participants: BTreeMap::new(),
             recent: VecDeque::new(),
+            data: data.clone(),
+            settings: *settings,
+            banned: BTreeSet::new(),
+            gone: BTreeMap::new(),
         };
         head.join(participants, event.seq);
         Some(head)
@@ -97,9 +147,12 @@ impl Head {
 
     fn join(&mut self, users: &[UserId], seq: Seq) {
         for (position, user) in (0_u32..).zip(users) {
+            self.gone.remove(user);
             self.participants.entry(user.clone()).or_insert(Standing {
                 joined: seq,
                 position,
+                role: Role::Member,
+                muted_until: 0,
             });
         }
     }
@@ -116,13 +169,109 @@ impl Head {
                     self.recent.pop_front();
                 }
             }
-            EventKind::Joined { users, .. } => self.join(users, event.seq),
-            EventKind::Left { user, admin, .. } => {
-                self.participants.remove(user);
-                if let Some(admin) = admin {
-                    self.admin = admin.clone();
+            EventKind::Joined {
+                users,
+                readers,
+                muted,
+                ..
+            } => {
+                self.join(users, event.seq);
+                for user in readers {
+                    self.stand(user, |standing| standing.role = Role::Reader);
+                }
+                for (user, until) in muted {
+                    self.stand(user, |standing| standing.muted_until = *until);
                 }
             }
+            EventKind::Left {
+                user,
+                admin,
+                banned,
+                ..
+            } => self.leave(event.seq, user, (admin.as_ref(), *banned)),
+            EventKind::Role {
+                by,
+                user,
+                role,
+                muted_until,
+            } => self.rank(by, user, (*role, muted_until.unwrap_or_default())),
+            EventKind::Updated {
+                title,
+                data,
+                settings,
+                ..
+            } => {
+                if let Patch::Set(title) = title {
+                    self.title.clone_from(title);
+                }
+                if let Patch::Set(data) = data {
+                    self.data.clone_from(data);
+                }
+                self.settings = self.settings.with(settings);
+            }
+        }
+    }
+
+    fn stand(&mut self, user: &UserId, change: impl FnOnce(&mut Standing)) {
+        if let Some(standing) = self.participants.get_mut(user) {
+            change(standing);
+        }
+    }
+
+    fn leave(&mut self, seq: Seq, user: &UserId, (admin, banned): (Option<&UserId>, bool)) {
+        let stood = self.participants.remove(user);
+        if let Some(stood) = stood.filter(Standing::is_kept) {
+            self.keep(seq, user, stood);
+        }
+        if banned {
+            self.banned.insert(user.clone());
+        }
+        if let Some(admin) = admin {
+            self.take_office(admin);
+        }
+    }
+
+    /// Keeps what one was who left; of too many, those who left first are forgotten.
+    fn keep(&mut self, seq: Seq, user: &UserId, stood: Standing) {
+        let gone = Gone {
+            left: seq,
+            role: stood.role,
+            muted_until: stood.muted_until,
+        };
+        self.gone.insert(user.clone(), gone);
+        if self.gone.len() > KEPT_MAX {
+            let first = self.gone.iter().min_by_key(|(_, of)| of.left);
+            let first = first.map(|(who, _)| who.clone());
+            first.and_then(|who| self.gone.remove(&who));
+        }
+    }
+
+    fn rank(&mut self, by: &UserId, user: &UserId, (role, muted_until): (Role, u64)) {
+        if role == Role::Admin {
+            self.stand(by, |before| {
+                (before.role, before.muted_until) = (Role::Moderator, 0);
+            });
+            return self.take_office(user);
+        }
+        self.stand(user, |standing| {
+            (standing.role, standing.muted_until) = (role, muted_until);
+        });
+    }
+
+    /// They are admin from now on, and not muted any more.
+    fn take_office(&mut self, user: &UserId) {
+        self.admin = user.clone();
+        self.stand(user, |standing| {
+            (standing.role, standing.muted_until) = (Role::Member, 0);
+        });
+    }
+
+    /// A user is banned who takes no part, or is not any more.
+    pub(in crate::shard) fn ban(&mut self, user: &UserId, banned: bool) {
+        if banned {
+            self.banned.insert(user.clone());
+        } else {
+            self.banned.remove(user);
         }
     }
 
@@ -132,19 +281,26 @@ impl Head {
         self.participants.contains_key(user)
     }
 
-    /// Whether someone may send.
+    /// Whether someone may send, as far as that is for participants.
     #[must_use]
     pub(in crate::shard) fn may_send(&self, user: &UserId) -> bool {
         self.has(user)
     }
 
-    /// Role of a participant.
+    /// Role of a participant; `None` of one who is none.
     #[must_use]
-    pub(in crate::shard) fn role(&self, user: &UserId) -> Role {
+    pub(in crate::shard) fn role(&self, user: &UserId) -> Option<Role> {
+        let standing = self.participants.get(user)?;
+        Some(self.role_of(user, standing))
+    }
+
+    /// Role of the participant who stands so.
+    #[must_use]
+    pub(in crate::shard) fn role_of(&self, user: &UserId, standing: &Standing) -> Role {
         if self.admin == *user {
             Role::Admin
         } else {
-            Role::Member
+            standing.role
         }
     }
 }

@@ -8,6 +8,8 @@ mod refusal;
 
 mod deciding;
 
+mod members;
+
 mod creating;
 
 mod view;
@@ -19,4 +21,5 @@ pub(in crate::shard) use creating::{decide_create, decide_create_again};
 pub(in crate::shard) use fold::Head;
 #[cfg(test)]
 use fold::RECENT_MAX;
+pub(in crate::shard) use members::Banned;
 pub(in crate::shard) use refusal::{idempotency_conflict, not_participant};

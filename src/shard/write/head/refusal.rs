@@ -1,5 +1,6 @@
 //! Refusals that others give too.
 
+use crate::ids::UserId;
 use crate::problem::{Code, Problem};
 
 /// The refusal of whoever is no participant, the same whether or not the conversation exists.
@@ -18,4 +19,26 @@ pub(in crate::shard) fn idempotency_conflict() -> Problem {
         Code::IdempotencyConflict,
         "this Idempotency-Key was used for another request; use a new key",
     )
+}
+
+/// The refusal of one who is muted.
+#[must_use]
+pub(super) fn muted(until: u64) -> Problem {
+    let detail =
+        format!("you are muted until {until} (unix milliseconds): you cannot send or edit before");
+    Problem::new(Code::Muted, detail)
+}
+
+/// The refusal of adding one who is banned.
+#[must_use]
+pub(super) fn banned(user: &UserId) -> Problem {
+    let detail = format!("{user} is banned from this conversation, and nobody was added");
+    Problem::new(Code::Banned, detail)
+}
+
+/// The refusal of doing something to one who takes no part.
+#[must_use]
+pub(super) fn participant_unknown(user: &UserId) -> Problem {
+    let detail = format!("{user} is no participant of this conversation");
+    Problem::new(Code::ParticipantUnknown, detail)
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::ids::Offset;
-use crate::log::record::{Event, EventKind, IndexChange, Record};
+use crate::log::record::{BanChange, Event, EventKind, IndexChange, Record};
 use crate::shard::command::{Done, Push, ShardError};
 use crate::shard::write::head::Head;
 use crate::shard::write::owner::conversation::Known;
@@ -44,7 +44,7 @@ impl Owner {
             }
         }
         state.tail.push_back((offset, Arc::clone(&event)));
-        if event.kind.changes_members() {
+        if event.kind.changes_rights() {
             state.members_changed = offset;
         }
         if let Some((id, message)) = messages::sent(&event) {
@@ -62,6 +62,25 @@ impl Owner {
                 offset,
             };
             self.remember_key(&name, event.actor(), key, used);
+        }
+        offset
+    }
+
+    /// Puts into the batch that somebody is banned, or is not any more, and goes on with the head.
+    pub(super) fn append_ban(&mut self, change: BanChange, is_banned: bool) -> Offset {
+        let change = Arc::new(change);
+        let record = if is_banned {
+            Record::Banned(Arc::clone(&change))
+        } else {
+            Record::Unbanned(Arc::clone(&change))
+        };
+        let offset = self.appenders.messages.decide(record.clone(), Vec::new());
+        self.unapplied.push_back((offset, record));
+        if let Some(state) = self.conversations.get_mut(&change.conversation) {
+            if let Known::Head(head) = &mut state.known {
+                head.ban(&change.user, is_banned);
+            }
+            (state.members_changed, state.bans_touched) = (offset, offset);
         }
         offset
     }

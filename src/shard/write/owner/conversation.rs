@@ -4,6 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use crate::ids::{Offset, Seq, UserId};
+use crate::log::PerStream;
 use crate::log::record::{Event, EventKind};
 use crate::shard::write::head::Head;
 use crate::shard::write::owner::keys::UsedKey;
@@ -34,8 +35,10 @@ pub(super) struct ConversationState {
     pub(super) keys: HashMap<(UserId, Arc<str>), UsedKey>,
     /// Watermarks (delivered, read) by user, filled at the first receipt.
     pub(super) marks: Option<HashMap<UserId, (Seq, Seq)>>,
-    /// Offset of the last change of its participants.
+    /// Offset of the last change of its participants, or of what they may do.
     pub(super) members_changed: Offset,
+    /// Offset of the last change of who is banned that is no event.
+    pub(super) bans_touched: Offset,
     /// Offsets of its last records in the receipts stream: any, and reactions.
     pub(super) receipts_touched: Offset,
     pub(super) reaction_touched: Offset,
@@ -55,12 +58,13 @@ impl ConversationState {
     }
 
     /// Nothing here is missing from SQLite, and no one waits.
-    pub(super) fn is_evictable(&self, receipts_applied: Offset) -> bool {
+    pub(super) fn is_evictable(&self, applied: PerStream<Offset>) -> bool {
         !self.blocked
             && self.waiting.is_empty()
             && self.tail.is_empty()
             && self.keys.is_empty()
-            && self.receipts_touched <= receipts_applied
+            && self.receipts_touched <= applied.receipts
+            && self.bans_touched <= applied.messages
     }
 
     /// Its committed last seq: what is decided but not committed does not count.
@@ -84,6 +88,23 @@ impl ConversationState {
             .filter(|(_, event)| concerns(event, user))
             .map(|(offset, _)| *offset)
             .next()
+    }
+
+    /// Whether what somebody may do here hangs on what may yet be taken back: who takes part, their
+    /// roles, or the settings.
+    pub(super) fn rights_change(&self, user: &UserId, committed: Offset) -> bool {
+        let uncommitted = self
+            .tail
+            .iter()
+            .rev()
+            .take_while(|(offset, _)| *offset > committed);
+        uncommitted.map(|(_, event)| event).any(|event| {
+            concerns(event, user)
+                || matches!(
+                    event.kind,
+                    EventKind::Role { .. } | EventKind::Updated { .. }
+                )
+        })
     }
 
     /// Whether `user` participates as far as it is committed, and is put out by the next record
@@ -124,6 +145,10 @@ fn concerns(event: &Event, user: &UserId) -> bool {
         }
         | EventKind::Joined { users, .. } => users.contains(user),
         EventKind::Left { user: gone, .. } => gone == user,
-        EventKind::Message { .. } | EventKind::Edited { .. } | EventKind::Deleted { .. } => false,
+        EventKind::Message { .. }
+        | EventKind::Edited { .. }
+        | EventKind::Deleted { .. }
+        | EventKind::Role { .. }
+        | EventKind::Updated { .. } => false,
     }
 }

@@ -50,15 +50,19 @@ impl Owner {
             Write::Resubmit(event) => self.decide_resubmit(name, event, facts),
             Write::Add(add) => {
                 let event = self.on_head(name, |head, now_ms| head.decide_add(add, now_ms));
-                self.changed(name, event, Done::Added)
+                self.changed(name, event, (&add.by, Done::Added))
             }
             Write::Remove(remove) if remove.by == remove.user && self.head(name).is_none() => {
                 Verdict::Rests(Offset(0), Ok(Accepted::Done(Done::Removed)))
             }
             Write::Remove(remove) => {
                 let event = self.on_head(name, |head, now_ms| head.decide_remove(remove, now_ms));
-                self.changed(name, event, |_| Done::Removed)
+                self.changed(name, event, (&remove.by, |_| Done::Removed))
             }
+            Write::Update(update) => self.decide_update(name, update),
+            Write::Set(set) => self.decide_set(name, set),
+            Write::Ban(ban) => self.decide_ban(name, ban),
+            Write::Unban(unban) => self.decide_unban(name, unban),
             Write::Change {
                 change: Change::Edit(edit),
                 ..
@@ -110,7 +114,7 @@ impl Owner {
         self.appenders[stream].wait(until, Waiter::Rests(Box::new(asked), Box::new(outcome)));
     }
 
-    fn on_head<T>(
+    pub(super) fn on_head<T>(
         &self,
         name: &ConversationName,
         decide: impl FnOnce(&Head, u64) -> Result<T, Problem>,

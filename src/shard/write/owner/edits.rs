@@ -5,10 +5,11 @@ use std::sync::Arc;
 use crate::ids::{ConversationName, IdempotencyKey, MessageId, Offset, Seq, UserId};
 use crate::log::record::{Content, EDITS_SINCE, Event, EventKind, KeyUse, Record, UsedUp};
 use crate::problem::Problem;
+use crate::protocol::policy::Action;
 use crate::shard::command::{Delete, Done, Edit};
 use crate::shard::file::store::{HeldMessage, Located};
-use crate::shard::write::head::idempotency_conflict;
-use crate::shard::write::message::{deleted, edited, overtaken};
+use crate::shard::write::head::{Head, idempotency_conflict};
+use crate::shard::write::message::{Rights, Window, deleted, edited, overtaken};
 use crate::shard::write::owner::Owner;
 use crate::shard::write::owner::decide::{Verdict, message_unknown};
 use crate::shard::write::owner::input::Accepted;
@@ -18,11 +19,11 @@ use crate::shard::write::owner::piece::Facts;
 
 impl Owner {
     /// Why nothing is written yet that only this version of records knows.
-    pub(super) fn not_all_read(&self) -> Option<Problem> {
+    pub(super) fn not_all_read(&self, version: u32) -> Option<Problem> {
         let detail = "not every node of the cluster runs a version that knows this; nothing was written, retry later";
         // Longer than a request: no router tries again meanwhile.
         let retry_after = Some(SPACE_AFTER);
-        let waits = !self.setup.agreed.all_read(EDITS_SINCE);
+        let waits = !self.setup.agreed.all_read(version);
         waits.then(|| Problem {
             retry_after,
             ..Problem::unavailable(detail)
@@ -71,14 +72,14 @@ impl Owner {
         let Some((changed, message)) = self.held(name, edit.message_id, facts) else {
             return refused(Offset(0), message_unknown());
         };
-        if let Some(problem) = self.not_all_read() {
+        if let Some(problem) = self.not_all_read(EDITS_SINCE) {
             return refused(Offset(0), problem);
         }
         if self.was_overtaken(state, name, (&edit.by, &edit.unless), facts) {
             return refused(self.last_touched(name), overtaken());
         }
 
-        let content = match edited(&message, edit, |user| head.has(user)) {
+        let content = match edited(&message, edit, self.rights(head, edit)) {
             Ok(content) => content,
             Err(problem) => return refused(changed, problem),
         };
@@ -107,6 +108,21 @@ impl Owner {
         }
     }
 
+    /// What an edit hangs on beside the message.
+    fn rights<'h>(
+        &self,
+        head: &'h Head,
+        edit: &Edit,
+    ) -> Rights<impl Fn(&UserId) -> bool + use<'h>> {
+        let now_ms = self.now().max(head.last_created);
+        let window = head.settings.edit_window_s;
+        Rights {
+            may_edit: head.may_write(&edit.by, Action::Edit, now_ms),
+            window: window.map(|seconds| Window { seconds, now_ms }),
+            participates: |user: &UserId| head.has(user),
+        }
+    }
+
     pub(super) fn decide_delete(
         &mut self,
         name: &ConversationName,
@@ -125,10 +141,11 @@ impl Owner {
         let Some((changed, message)) = self.held(name, delete.message_id, facts) else {
             return unknown;
         };
-        if let Some(problem) = self.not_all_read() {
+        if let Some(problem) = self.not_all_read(EDITS_SINCE) {
             return rests(Offset(0), Err(problem));
         }
-        match deleted(&message, &delete.by, &head.admin) {
+        let may = |action| head.may(&delete.by, action).map(drop);
+        match deleted(&message, &delete.by, may) {
             Err(problem) => rests(changed, Err(problem)),
             Ok(false) => rests(changed, Ok(Accepted::Done(Done::Deleted))),
             Ok(true) => {

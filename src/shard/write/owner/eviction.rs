@@ -14,7 +14,11 @@ impl Owner {
     /// Drops heads that were not used for long, down to the limit; never one with anything
     /// unapplied.
     pub(super) fn evict(&mut self) {
-        let receipts_applied = self.setup.applied.receipts.borrow().offset;
+        let applied = self
+            .setup
+            .applied
+            .each_ref()
+            .map(|applied| applied.borrow().offset);
         for _ in 0..EVICT_STEPS {
             if !self.has_too_many_heads() {
                 return;
@@ -25,7 +29,7 @@ impl Owner {
             let Some(state) = self.conversations.get_mut(&name) else {
                 continue;
             };
-            if !state.used && state.is_evictable(receipts_applied) {
+            if !state.used && state.is_evictable(applied) {
                 self.heads_taken.change(state.bytes, 0);
                 self.conversations.remove(&name);
             } else {

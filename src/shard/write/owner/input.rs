@@ -10,9 +10,11 @@ use crate::ids::{ConversationName, IdempotencyKey, MessageId, Offset, Seq, Sessi
 use crate::log::PerStream;
 use crate::log::record::{Event, IndexChange, OutboxPosition, Tail};
 use crate::problem::Problem;
+use crate::protocol::policy::Action;
 use crate::protocol::{Conversation, Page, Participant};
 use crate::shard::command::{
-    Add, Create, Delete, Delivered, Done, Edit, Present, Remove, Send, ShardError, Typing, Watched,
+    Add, Ban, Create, Delete, Delivered, Done, Edit, Present, Remove, Send, SetParticipant,
+    ShardError, Typing, Unban, Update, Watched,
 };
 use crate::shard::file::store::{
     HeadRow, HeldMessage, KeyRow, Located, Marks, StoreError, UsedKey,
@@ -28,6 +30,10 @@ pub(in crate::shard) enum Write {
     Send(Send),
     Add(Add),
     Remove(Remove),
+    Update(Update),
+    Set(SetParticipant),
+    Ban(Ban),
+    Unban(Unban),
     Read {
         conversation: ConversationName,
         seq: Seq,
@@ -112,6 +118,10 @@ impl Write {
             Self::Send(send) => Some(&send.conversation),
             Self::Add(add) => Some(&add.conversation),
             Self::Remove(remove) => Some(&remove.conversation),
+            Self::Update(update) => Some(&update.conversation),
+            Self::Set(set) => Some(&set.conversation),
+            Self::Ban(ban) => Some(&ban.conversation),
+            Self::Unban(unban) => Some(&unban.conversation),
             Self::Read { conversation, .. } | Self::React { conversation, .. } => {
                 Some(conversation)
             }
@@ -176,6 +186,8 @@ pub(in crate::shard) enum Want {
     Participants { after: Option<UserId>, limit: u32 },
     /// Its committed tail in memory and the offsets to wait for.
     Tail,
+    /// Likewise, of one who may do that.
+    May(Action),
 }
 
 /// A reader's ticket: what the loop knows that SQLite may not have yet.

@@ -1,7 +1,7 @@
 //! Conversations that begin, and who takes part in them.
 
-use crate::ids::ConversationName;
-use crate::log::record::{Event, EventKind};
+use crate::ids::{ConversationName, Offset, UserId};
+use crate::log::record::{Event, EventKind, ROLES_SINCE};
 use crate::problem::Problem;
 use crate::protocol::Conversation;
 use crate::shard::command::{Create, Done};
@@ -18,7 +18,7 @@ impl Owner {
             return match decide_create_again(head, create) {
                 Ok(()) => {
                     let again = Accepted::Created {
-                        view: head.view(name),
+                        view: head.view(name, &create.by, self.now()),
                         replayed: true,
                         offset,
                         users,
@@ -28,12 +28,15 @@ impl Owner {
                 Err(problem) => Verdict::Rests(offset, Err(problem)),
             };
         }
+        if let Some(problem) = self.not_all_read(ROLES_SINCE).filter(|_| create.has_more()) {
+            return Verdict::Rests(Offset(0), Err(problem));
+        }
         let offset = self.append_event(begin_conversation(create, self.now()));
         match self.head(name) {
             Some(head) => Verdict::Written(
                 offset,
                 Accepted::Created {
-                    view: head.view(name),
+                    view: head.view(name, &create.by, self.now()),
                     replayed: false,
                     offset,
                     users,
@@ -52,7 +55,7 @@ impl Owner {
         &mut self,
         name: &ConversationName,
         event: Result<Option<Event>, Problem>,
-        done: impl FnOnce(Conversation) -> Done,
+        (reader, done): (&UserId, impl FnOnce(Conversation) -> Done),
     ) -> Verdict {
         let event = match event {
             Ok(event) => event,
@@ -67,7 +70,7 @@ impl Owner {
         let offset = written.unwrap_or_else(|| self.last_touched(name));
         let done = self
             .head(name)
-            .map(|head| head.view(name))
+            .map(|head| head.view(name, reader, self.now()))
             .map_or(Done::Removed, done);
         let accepted = Accepted::Changed {
             done,

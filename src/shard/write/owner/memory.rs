@@ -7,8 +7,8 @@ use crate::shard::write::owner::conversation::{ConversationState, Known};
 
 /// Of a conversation, whatever it has.
 const CONVERSATION_BYTES: usize = 1024;
-/// Of a participant, a watermark, a key, the author of a recent message: names of usual length, and
-/// what maps take.
+/// Of a participant, a watermark, a key, the author of a recent message or one who is banned: names
+/// of usual length, and what maps take.
 const PARTICIPANT_BYTES: usize = 192;
 const MARK_BYTES: usize = 160;
 const KEY_BYTES: usize = 256;
@@ -80,7 +80,9 @@ impl ConversationState {
     fn estimate(&self) -> u64 {
         let head = match &self.known {
             Known::Head(head) => {
-                head.participants.len() * PARTICIPANT_BYTES + head.recent.len() * RECENT_BYTES
+                (head.participants.len() + head.gone.len()) * PARTICIPANT_BYTES
+                    + (head.recent.len() + head.banned.len()) * RECENT_BYTES
+                    + head.data.as_ref().map_or(0, |data| data.len())
             }
             Known::No | Known::Absent => 0,
         };

@@ -37,6 +37,7 @@ mod repeated;
 mod stamped;
 
 mod edits;
+mod governing;
 mod membership;
 mod receipts;
 mod resubmit;

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use crate::ids::ConversationName;
-use crate::log::record::{Event, EventKind};
+use crate::log::record::{EDITS_SINCE, Event, EventKind};
 use crate::shard::command::Done;
 use crate::shard::write::owner::Owner;
 use crate::shard::write::owner::conversation::ConversationState;
@@ -110,7 +110,7 @@ impl Owner {
         };
         let (_, message) = self.held(name, *message_id, facts)?;
         let head = self.head(name)?;
-        if message.at.deleted || self.not_all_read().is_some() {
+        if message.at.deleted || self.not_all_read(EDITS_SINCE).is_some() {
             return None;
         }
         let (message_id, message_seq, by) = (*message_id, message.at.seq, by.clone());

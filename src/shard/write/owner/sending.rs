@@ -1,9 +1,10 @@
 //! Sending a message.
 
 use crate::ids::{ConversationName, MessageId, Offset};
-use crate::log::record::Event;
+use crate::log::record::{EDITS_SINCE, Event};
 use crate::problem::{Code, Problem};
 use crate::protocol::Message;
+use crate::protocol::policy::Action;
 use crate::shard::command::{Done, Send, core_of};
 use crate::shard::write::head::{idempotency_conflict, not_participant};
 use crate::shard::write::message::{message_deleted, overtaken};
@@ -42,22 +43,22 @@ impl Owner {
                 }),
             );
         }
+        if let Err(problem) = head.may_write(&send.source, Action::Send, self.now()) {
+            return refused(problem);
+        }
         if let Some((until, problem)) = send
             .reply_to
             .and_then(|id| self.refused_reply(name, id, facts))
         {
             return Verdict::Rests(until.max(members_changed), Err(problem));
         }
-        if let Some(problem) = self.not_all_read().filter(|_| send.has_more()) {
+        if let Some(problem) = self.not_all_read(EDITS_SINCE).filter(|_| send.has_more()) {
             return refused(problem);
         }
         if self.was_overtaken(state, name, (&send.source, &send.unless), facts) {
             return Verdict::Rests(self.last_touched(name), Err(overtaken()));
         }
-        let event = match head.decide_send(send, hashed.to_write(), self.now(), rand::random()) {
-            Ok(event) => event,
-            Err(problem) => return refused(problem),
-        };
+        let event = head.decide_send(send, hashed.to_write(), self.now(), rand::random());
         let Some(message) = message_of(&event) else {
             return refused(Problem::unavailable(
                 "the message could not be built; retry",

@@ -60,6 +60,7 @@ impl Owner {
             state.tail.retain(|(offset, _)| *offset <= committed);
             state.keys.retain(|_, used| used.offset <= committed);
             state.members_changed = state.members_changed.min(committed);
+            state.bans_touched = state.bans_touched.min(committed);
             state.weigh(&mut self.heads_taken);
         }
         self.take_back_stamped(committed);

@@ -31,15 +31,24 @@ impl Owner {
                 let mut ticket = self.ticket(name, reader);
                 match want {
                     Want::Tail => {}
-                    Want::View => {
-                        until = state.tail.back().map_or(Offset(0), |(offset, _)| *offset);
-                        ticket.view = Some(head.view(name));
+                    Want::View | Want::May(_) => {
+                        let last = state.tail.back().map_or(Offset(0), |(offset, _)| *offset);
+                        until = last.max(until);
+                        ticket.view = Some(head.view(name, reader, self.now()));
                     }
                     Want::Participants { after, limit } => {
-                        ticket.participants = Some(page_of(head, after.as_ref(), *limit));
+                        let page = page_of(head, (after.as_ref(), *limit), self.now());
+                        ticket.participants = Some(page);
                     }
                 }
-                Ok(ticket)
+                if let Want::May(action) = want {
+                    // It is committed by the time that this is told.
+                    let touched = &mut ticket.touched.messages;
+                    *touched = state.bans_touched.max(*touched);
+                    head.may(reader, *action).map(|_role| ticket)
+                } else {
+                    Ok(ticket)
+                }
             }
         };
         if until <= self.appenders.messages.committed().offset || answer.is_closed() {
@@ -138,7 +147,9 @@ impl Owner {
             tail: state.committed_tail(committed),
             last_seq: state.committed_seq(committed),
             touched: PerStream {
-                messages: state.messages_touched(committed),
+                messages: state
+                    .messages_touched(committed)
+                    .max(state.bans_touched.min(committed)),
                 receipts: state.receipts_touched.min(receipts),
             },
             reaction: state.reaction_touched.min(receipts),
@@ -183,21 +194,17 @@ impl Owner {
 /// A page of the participants of a head, by name.
 pub(in crate::shard) fn page_of(
     head: &Head,
-    after: Option<&UserId>,
-    limit: u32,
+    (after, limit): (Option<&UserId>, u32),
+    now_ms: u64,
 ) -> Page<Participant> {
     let from = after.map_or(Bound::Unbounded, Bound::Excluded);
     let mut users = head
         .participants
-        .range::<UserId, _>((from, Bound::Unbounded))
-        .map(|(user, _)| user);
+        .range::<UserId, _>((from, Bound::Unbounded));
     let items: Vec<Participant> = users
         .by_ref()
         .take(limit as usize)
-        .map(|user| Participant {
-            name: user.clone(),
-            role: head.role(user),
-        })
+        .map(|(user, standing)| head.shown(user, standing, now_ms))
         .collect();
     let next = users
         .next()

@@ -1,12 +1,15 @@
 //! Who types: decided by the head like a write, and told without one. It waits for no commit, and
 //! gives way to everything else.
 
+use std::time::Duration;
+
 use tokio::sync::oneshot;
 
 use crate::ids::{ConversationName, UserId};
 use crate::log::record::{Event, EventKind};
 use crate::problem::{Code, Problem};
 use crate::protocol::CLOSE_PARTICIPANTS_MAX;
+use crate::protocol::policy::Action;
 use crate::shard::command::{Push, Typing};
 use crate::shard::write::head::{Head, not_participant};
 use crate::shard::write::owner::Owner;
@@ -52,13 +55,13 @@ impl Owner {
         let Some(state) = self.conversations.get(name) else {
             return;
         };
-        // Whether they take part hangs on what may yet be taken back: nothing is told, and nothing
+        // Whether they may hangs on what may yet be taken back: nothing is told, and nothing
         // refused.
-        let is_unsure = state.standing_changes(user, committed).is_some();
+        let is_unsure = state.rights_change(user, committed);
         let allowed = if is_unsure {
             Ok(())
         } else {
-            may_type(state.head(), user)
+            may_type(state.head(), user, self.now())
         };
         let result = match &allowed {
             Ok(()) if !is_unsure && self.announce_typing(name, user, on) => "announced",
@@ -98,7 +101,7 @@ impl Owner {
     }
 
     /// An event was told. Whoever sent a message types no more, which it says by itself; nor does
-    /// one who left.
+    /// one who left, or may not any more.
     pub(super) fn typing_ends(&mut self, event: &Event) {
         let now = self.setup.clock.since_boot();
         match &event.kind {
@@ -108,6 +111,9 @@ impl Owner {
             EventKind::Left { user, .. } if self.typists.ended(&event.conversation, user, now) => {
                 self.tell_typing(&event.conversation, user, self.now());
             }
+            EventKind::Role { .. } | EventKind::Updated { .. } => {
+                self.silence(&event.conversation, now);
+            }
             EventKind::Created { .. }
             | EventKind::Joined { .. }
             | EventKind::Left { .. }
@@ -115,12 +121,27 @@ impl Owner {
             | EventKind::Deleted { .. } => {}
         }
     }
+
+    /// Ends it of those who type and may not any more.
+    fn silence(&mut self, name: &ConversationName, now: Duration) {
+        let now_ms = self.now();
+        let head = self.head(name);
+        let typing = self.typists.of(name, now);
+        let silenced: Vec<UserId> = typing
+            .into_iter()
+            .filter(|user| may_type(head, user, now_ms).is_err())
+            .collect();
+        for user in silenced {
+            if self.typists.ended(name, &user, now) {
+                self.tell_typing(name, &user, now_ms);
+            }
+        }
+    }
 }
 
-fn may_type(head: Option<&Head>, user: &UserId) -> Result<(), Problem> {
-    let head = head
-        .filter(|head| head.may_send(user))
-        .ok_or_else(not_participant)?;
+fn may_type(head: Option<&Head>, user: &UserId, now_ms: u64) -> Result<(), Problem> {
+    let head = head.ok_or_else(not_participant)?;
+    head.may_write(user, Action::Type, now_ms)?;
     if head.participants.len() > CLOSE_PARTICIPANTS_MAX {
         let detail =
             format!("nobody is told who types where more than {CLOSE_PARTICIPANTS_MAX} take part");

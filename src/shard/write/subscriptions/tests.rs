@@ -18,11 +18,7 @@ fn user(text: &str) -> UserId {
 }
 
 fn left(who: &str, seq: u64) -> (Arc<Event>, Push) {
-    let kind = EventKind::Left {
-        by: user(who),
-        user: user(who),
-        admin: None,
-    };
+    let kind = EventKind::left(user(who), user(who), None);
     let event = Arc::new(Event {
         conversation: name("c"),
         seq: Seq(seq),

@@ -10,9 +10,9 @@ async fn what_is_not_allowed_tells_what_is() {
     let of_message = |rest: &str| format!("/v1/messages/{}{rest}", message.text("id"));
     for (path, allowed) in [
         ("/v1/conversations".to_owned(), &["GET", "HEAD", "POST"][..]),
-        (group.path(""), &["GET", "HEAD"]),
+        (group.path(""), &["GET", "HEAD", "PATCH"]),
         (group.path("/participants"), &["GET", "HEAD", "POST"]),
-        (group.path("/participants/bob"), &["DELETE"]),
+        (group.path("/participants/bob"), &["DELETE", "PUT"]),
         (group.path("/messages"), &["GET", "HEAD", "POST"]),
         (group.path("/events"), &["GET", "HEAD"]),
         (group.path("/watermarks"), &["GET", "HEAD"]),

@@ -69,6 +69,11 @@ impl Watching {
         self.watchers.left(user, name, sessions);
     }
 
+    /// Nobody is shown in a conversation any more: those who watch it see nobody there.
+    pub(in crate::node::session) fn hidden(&mut self, name: &ConversationName) {
+        self.watchers.hidden(name);
+    }
+
     /// A user has sent a message: whoever watches the conversation may see them.
     pub(in crate::node::session) fn acted(&mut self, user: &UserId, name: &ConversationName) {
         self.watchers.acted(user, name);

@@ -224,6 +224,20 @@ impl Watchers {
         }
     }
 
+    /// Nobody is shown in a conversation any more: those who watch it see nobody there.
+    pub(super) fn hidden(&mut self, name: &ConversationName) {
+        let watched = self.conversations.get(name).into_iter();
+        let sessions: Vec<SessionId> = watched
+            .flat_map(|watched| watched.sessions.iter().copied())
+            .collect();
+        for session in sessions {
+            if let Some(names) = self.sessions.get_mut(&session) {
+                names.retain(|other| other != name);
+            }
+            self.stop(session, name);
+        }
+    }
+
     /// A user has sent a message: whoever watches the conversation may see them.
     pub(super) fn acted(&mut self, user: &UserId, name: &ConversationName) {
         let Some(watched) = self.conversations.get(name) else {

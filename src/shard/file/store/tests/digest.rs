@@ -53,7 +53,7 @@ impl Author {
         self.seqs[place] += 1;
         let seq = self.seqs[place];
         self.number += 1;
-        let record = match self.dice.random_range(0..21) {
+        let record = match self.dice.random_range(0..28) {
             _ if seq == 1 => created(name, &[who, "erin"], at),
             0 => joined(name, seq, who, &[other, "frank"]),
             1 | 2 => left(
@@ -113,6 +113,20 @@ impl Author {
                     "k2",
                     at.is_multiple_of(3),
                 )
+            }
+            20 => role(
+                name,
+                seq,
+                (who, other),
+                crate::protocol::Role::ALL[self.dice.random_range(0..4)],
+                Some(at),
+            ),
+            21 | 22 => updated(name, seq, who, some_change(at)),
+            23 => banned(name, seq, who, other),
+            24 => let_in(name, seq, who, &[other, "frank"], at),
+            25 | 26 => {
+                self.seqs[place] -= 1;
+                ban(name, who, other, at.is_multiple_of(2))
             }
             // A number used before: the id is taken.
             7 => message(name, seq, who, self.number / 2, at),

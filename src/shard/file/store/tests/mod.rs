@@ -38,6 +38,7 @@ mod durable;
 mod edits;
 mod erased;
 mod former;
+mod governing;
 mod heads;
 mod histories;
 mod indexes;
@@ -47,6 +48,7 @@ mod unread;
 mod watermarks;
 
 pub(crate) use former::file_of_the_version_before;
+pub(crate) use governing::{ban, banned, let_in, role, some_change, updated};
 use said::message_to;
 pub(crate) use said::{deleted, edited, key_used, message};
 
@@ -113,11 +115,7 @@ pub(crate) fn created(name: &str, users: &[&str], at: u64) -> Record {
         name,
         1,
         at,
-        EventKind::Created {
-            by: participants[0].clone(),
-            title: Some("T".into()),
-            participants,
-        },
+        EventKind::created(participants[0].clone(), Some("T".into()), participants),
     )
 }
 
@@ -126,25 +124,13 @@ pub(crate) fn left(name: &str, seq: u64, by: &str, who: &str, admin: Option<&str
         name,
         seq,
         START,
-        EventKind::Left {
-            by: user(by),
-            user: user(who),
-            admin: admin.map(user),
-        },
+        EventKind::left(user(by), user(who), admin.map(user)),
     )
 }
 
 pub(crate) fn joined(name: &str, seq: u64, by: &str, users: &[&str]) -> Record {
     let users = users.iter().map(|name| user(name)).collect();
-    event(
-        name,
-        seq,
-        START,
-        EventKind::Joined {
-            by: user(by),
-            users,
-        },
-    )
+    event(name, seq, START, EventKind::joined(user(by), users))
 }
 
 pub(crate) fn advance(name: &str, ts: u64, who: &str, delivered: u64, read: u64) -> Record {

@@ -31,6 +31,7 @@ async fn no_statement_scans_a_table() {
     statements.extend(
         write_messages::FINDING
             .iter()
+            .chain(&write_members::FINDING)
             .chain(&write_receipts::FINDING)
             .map(|multi| multi.text(4)),
     );

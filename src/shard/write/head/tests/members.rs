@@ -1,8 +1,9 @@
-//! What is decided against a head, and what it becomes.
+//! Who takes part, what they send, and a name that is in use.
 
 use crate::ids::{IdempotencyKey, Offset, Seq};
 use crate::log::record::{Event, EventKind};
 use crate::problem::Code;
+use crate::protocol::policy::Action;
 use crate::protocol::{PARTICIPANTS_MAX, PARTICIPANTS_SHOWN_MAX, Role};
 use crate::shard::command::{Add, Create, Remove, Send};
 use crate::shard::file::store::tests::{conversation, user};
@@ -10,12 +11,9 @@ use crate::shard::write::head::{Head, RECENT_MAX, decide_create, decide_create_a
 
 fn begun(users: &[&str]) -> Head {
     let create = Create {
-        name: conversation("c"),
-        by: user(users[0]),
-        title: None,
-        participants: users.iter().map(|name| user(name)).collect(),
         key: IdempotencyKey::from_client("key"),
         fingerprint: [1; 16],
+        ..Create::of("c", users)
     };
     Head::begun(&decide_create(&create, 100), Offset(7)).expect("a creation")
 }
@@ -45,9 +43,9 @@ fn remove(head: &mut Head, by: &str, whom: &str) -> Result<bool, Code> {
 
 fn send(head: &mut Head, source: &str, now_ms: u64) -> Result<Event, Code> {
     let send = Send::plain(conversation("c"), user(source), "hello");
-    let event = head
-        .decide_send(&send, [0; 16], now_ms, now_ms)
+    head.may_write(&send.source, Action::Send, now_ms)
         .map_err(|problem| problem.code)?;
+    let event = head.decide_send(&send, [0; 16], now_ms, now_ms);
     head.advance(&event);
     Ok(event)
 }
@@ -124,7 +122,7 @@ fn the_longest_standing_participant_follows_an_admin_who_leaves() {
             matches!(&event.kind, EventKind::Left { admin: Some(admin), .. } if *admin == user(next))
         );
         head.advance(&event);
-        assert_eq!(head.role(&user(next)), Role::Admin);
+        assert_eq!(head.role(&user(next)), Some(Role::Admin));
     }
     remove(&mut head, "zoe", "zoe").expect("left");
     assert_eq!((head.participants.len(), &head.admin), (0, &user("zoe")));
@@ -166,7 +164,7 @@ fn a_conversation_has_at_most_ten_thousand_participants() {
         Err(Code::Invalid)
     );
     assert_eq!(
-        head.view(&conversation("c"))
+        head.view(&conversation("c"), &user("admin"), 0)
             .participants
             .map(|shown| shown.len()),
         Some(PARTICIPANTS_SHOWN_MAX)
@@ -187,15 +185,10 @@ fn only_the_newest_messages_are_kept_with_their_authors() {
 fn creating_a_name_again_is_the_same_request_or_a_refusal() {
     let head = begun(&["alice", "bob"]);
     let again = |by: &str, key: Option<&str>, fingerprint| {
-        let (name, key) = (conversation("c"), key.and_then(IdempotencyKey::from_client));
-        let participants = vec![user(by)];
         let create = Create {
-            name,
-            by: user(by),
-            title: None,
-            participants,
-            key,
+            key: key.and_then(IdempotencyKey::from_client),
             fingerprint,
+            ..Create::of("c", &[by])
         };
         decide_create_again(&head, &create).map_err(|problem| problem.code)
     };
