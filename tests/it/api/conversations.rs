@@ -30,7 +30,7 @@ async fn creating_answers_with_the_conversation_and_where_it_is() {
         participant(alice.user(), "admin"),
         participant(&bob, "member"),
     ];
-    assert_eq!(json!(participants), expected);
+    assert_eq!(json!(participants), json!(expected));
     let shown = alice.get(answer.header("location")).await.expect(200);
     assert_eq!(shown, made, "Location leads to it");
     let path = format!("/v1/conversations/{name}");
