@@ -28,7 +28,7 @@ pub mod router;
 
 pub mod node;
 
-pub mod shard;
+pub(crate) mod shard;
 
 pub mod cluster;
 

@@ -13,7 +13,7 @@ use crate::shard::options::Opening;
 
 /// The place such that a row is the first one behind it.
 #[must_use]
-pub fn before(position: OutboxPosition) -> OutboxPosition {
+pub(crate) fn before(position: OutboxPosition) -> OutboxPosition {
     match position.index.checked_sub(1) {
         Some(index) => OutboxPosition { index, ..position },
         None => OutboxPosition {

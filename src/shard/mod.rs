@@ -3,21 +3,20 @@
 //! subscribed nodes. Workers apply the log to the shard's SQLite file a few milliseconds behind.
 //! The shard knows no HTTP, no session, no token of a client.
 
-pub use error::{Disposition, OpenError};
-pub use giving::{Given, Still};
-pub use handle::ShardHandle;
-pub use options::{Common, Config, Opening};
-pub use replica::open::open;
-pub use replica::orphans::orphans;
-pub use replica::standby::Standby;
-pub use replica::way::{Gift, Taking};
-pub use status::{IndexPage, ShardStatus};
-pub use write::agreed::Agreed;
-pub use write::owner::HeadMemory;
+pub(crate) use error::{Disposition, OpenError};
+pub(crate) use giving::Given;
+pub(crate) use handle::ShardHandle;
+pub(crate) use options::{Common, Config, Opening};
+pub(crate) use replica::open::open;
+pub(crate) use replica::orphans::orphans;
+pub(crate) use replica::standby::Standby;
+pub(crate) use replica::way::{Gift, Taking};
+pub(crate) use status::{IndexPage, ShardStatus};
+pub(crate) use write::agreed::Agreed;
 
-pub mod push;
+pub(crate) mod push;
 
-pub mod command;
+pub(crate) mod command;
 
 mod error;
 
@@ -35,19 +34,19 @@ mod execute;
 
 mod giving;
 
-pub mod write;
+pub(crate) mod write;
 
-pub mod file;
+pub(crate) mod file;
 
-pub mod read;
+pub(crate) mod read;
 
-pub mod outbox;
+pub(crate) mod outbox;
 
-pub mod delivery;
+pub(crate) mod delivery;
 
-pub mod replica;
+pub(crate) mod replica;
 
-pub mod replicas;
+pub(crate) mod replicas;
 
 mod insync;
 

@@ -27,7 +27,7 @@ const ANSWER_MARGIN: Duration = Duration::from_millis(50);
 
 /// How long what is on its way when the shard is closed may take to arrive, and its answer waits
 /// for it.
-pub const LAST_ROWS_MAX: Duration = Duration::from_millis(500);
+pub(crate) const LAST_ROWS_MAX: Duration = Duration::from_millis(500);
 
 /// Rows of an outbox, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -38,47 +38,29 @@ pub enum Push {
     /// Watermarks of `user` moved; for the sessions of `targets` (senders of covered messages) and,
     /// when `read`, the sessions of the user but `origin`.
     Watermark {
-        #[expect(missing_docs, reason = "said above")]
         conversation: ConversationName,
-        #[expect(missing_docs, reason = "said above")]
         user: UserId,
         /// True for a read advance, false for a delivered one.
         read: bool,
-        #[expect(missing_docs, reason = "said above")]
         up_to: Seq,
-        #[expect(missing_docs, reason = "said above")]
         ts: u64,
-        #[expect(missing_docs, reason = "said above")]
         targets: Vec<UserId>,
-        #[expect(missing_docs, reason = "said above")]
         origin: Option<SessionId>,
     },
     /// A reaction; for every participant.
     Reaction {
-        #[expect(missing_docs, reason = "said above")]
         conversation: ConversationName,
-        #[expect(missing_docs, reason = "said above")]
         user: UserId,
-        #[expect(missing_docs, reason = "said above")]
         message_id: MessageId,
-        #[expect(missing_docs, reason = "said above")]
         reaction: Option<u32>,
-        #[expect(missing_docs, reason = "said above")]
         ts: u64,
     },
     /// A committed change of a subscribed user's index.
-    Index {
-        #[expect(missing_docs, reason = "said above")]
-        user: UserId,
-        #[expect(missing_docs, reason = "said above")]
-        item: IndexItem,
-    },
+    Index { user: UserId, item: IndexItem },
     /// A participant types, or does not any more; for the sessions of the others. May be missing.
     /// Since version 7 of the peer contract.
     Typing {
-        #[expect(missing_docs, reason = "said above")]
         conversation: ConversationName,
-        #[expect(missing_docs, reason = "said above")]
         user: UserId,
         /// Until when, in unix milliseconds; in the past: they stopped.
         until: u64,
@@ -86,20 +68,15 @@ pub enum Push {
     /// How users of this shard are now that the subscriber watches, the newest state of each. Since
     /// version 7 of the peer contract.
     Presence {
-        #[expect(missing_docs, reason = "said above")]
         shard: ShardId,
         /// Epoch of the owner that pushes; nothing is taken of a lower one than was heard since the
         /// receiver asked.
         epoch: Epoch,
-        #[expect(missing_docs, reason = "said above")]
         changes: Vec<Presence>,
     },
     /// Pushes of this shard to this subscriber were dropped, or its owner changes: subscribe again,
     /// with cursors.
-    Resubscribe {
-        #[expect(missing_docs, reason = "said above")]
-        shard: ShardId,
-    },
+    Resubscribe { shard: ShardId },
 }
 
 impl Push {
@@ -120,7 +97,6 @@ impl Push {
 /// A user that another node watches, and what was told there of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watched {
-    #[expect(missing_docs, reason = "said above")]
     pub user: UserId,
     /// Whether they were told of as online; nothing was told when it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -132,6 +108,5 @@ pub struct Watched {
 pub struct Present {
     /// Of the owner that says so.
     pub epoch: Epoch,
-    #[expect(missing_docs, reason = "said above")]
     pub users: Vec<Presence>,
 }

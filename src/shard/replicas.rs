@@ -96,9 +96,11 @@ pub trait Replicas: fmt::Debug + Send + Sync + 'static {
 }
 
 /// No other replicas.
+#[cfg(test)]
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Alone;
+pub(crate) struct Alone;
 
+#[cfg(test)]
 #[async_trait]
 impl Replicas for Alone {
     fn others(&self, _: ShardId) -> Vec<NodeId> {

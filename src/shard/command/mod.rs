@@ -5,14 +5,14 @@ mod writes;
 
 mod words;
 
-pub use self::words::{
+pub(crate) use self::words::{
     Around, Command, CreateKeyUse, Done, Found, HistoryQuery, Interest, Query, ShardError,
     Subscribed, core_of,
 };
-pub use self::writes::{
+pub(crate) use self::writes::{
     Add, Ban, Create, Delete, Delivered, Edit, MarkRead, React, Remove, Send, SetParticipant,
     Typing, Unban, Update,
 };
-pub use crate::log::lease::Freshness;
-pub use crate::protocol::Patch;
-pub use crate::shard::push::{IndexItem, Present, Push, Watched};
+pub(crate) use crate::log::lease::Freshness;
+pub(crate) use crate::protocol::Patch;
+pub(crate) use crate::shard::push::{IndexItem, Present, Push, Watched};

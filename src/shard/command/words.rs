@@ -105,7 +105,7 @@ pub enum Done {
 
 /// The fields of a message that are the same for every reader, of an event that is one.
 #[must_use]
-pub fn core_of(event: &Event) -> Option<MessageCore> {
+pub(crate) fn core_of(event: &Event) -> Option<MessageCore> {
     let EventKind::Message {
         id,
         source,
@@ -137,7 +137,6 @@ pub fn core_of(event: &Event) -> Option<MessageCore> {
 
 /// A read. Strict: it sees everything acknowledged before it began.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the client contract")]
 pub enum Query {
     /// Answer: [`Found::Conversation`].
     Conversation {
@@ -208,6 +207,10 @@ pub enum Query {
 }
 
 /// Which page of a history, nearest to a seq.
+#[expect(
+    clippy::enum_variant_names,
+    reason = "each is named like its parameter in the client contract"
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Around {
     /// The newest page.
@@ -224,7 +227,6 @@ pub enum Around {
 
 /// A page of messages.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the client contract")]
 pub struct HistoryQuery {
     pub conversation: ConversationName,
     pub reader: UserId,
@@ -238,7 +240,6 @@ pub struct HistoryQuery {
 
 /// Answer to a read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "each is documented at its query")]
 pub enum Found {
     Conversation(Conversation),
     Participants(crate::protocol::Page<Participant>),

@@ -10,7 +10,6 @@ use crate::protocol::{Patch, Role, Settings, SettingsChange};
 
 /// Create a conversation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the client contract")]
 pub struct Create {
     pub name: ConversationName,
     pub by: UserId,
@@ -54,7 +53,6 @@ impl Create {
 
 /// Write a message.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the client contract")]
 pub struct Send {
     pub conversation: ConversationName,
     pub source: UserId,
@@ -99,7 +97,6 @@ impl Send {
 
 /// Change what a message says; at least one of text, data and mentions is given.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the client contract")]
 pub struct Edit {
     pub message_id: MessageId,
     pub by: UserId,
@@ -117,7 +114,6 @@ pub struct Edit {
 
 /// Delete a message.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the client contract")]
 pub struct Delete {
     pub message_id: MessageId,
     pub by: UserId,
@@ -125,7 +121,6 @@ pub struct Delete {
 
 /// Add participants.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the client contract")]
 pub struct Add {
     pub conversation: ConversationName,
     pub by: UserId,
@@ -134,7 +129,6 @@ pub struct Add {
 
 /// Remove a participant, or leave.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the client contract")]
 pub struct Remove {
     pub conversation: ConversationName,
     pub by: UserId,
@@ -143,7 +137,6 @@ pub struct Remove {
 
 /// Change title, data or settings of a conversation; at least one is given.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the client contract")]
 pub struct Update {
     pub conversation: ConversationName,
     pub by: UserId,
@@ -155,7 +148,6 @@ pub struct Update {
 
 /// Change what a participant may do; at least one of role and mute is given.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the client contract")]
 pub struct SetParticipant {
     pub conversation: ConversationName,
     pub by: UserId,
@@ -167,7 +159,6 @@ pub struct SetParticipant {
 
 /// Ban a user, who is removed if they take part.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the client contract")]
 pub struct Ban {
     pub conversation: ConversationName,
     pub by: UserId,
@@ -177,7 +168,6 @@ pub struct Ban {
 
 /// End a ban.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the client contract")]
 pub struct Unban {
     pub conversation: ConversationName,
     pub by: UserId,
@@ -186,7 +176,6 @@ pub struct Unban {
 
 /// Read up to a message.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the client contract")]
 pub struct MarkRead {
     pub message_id: MessageId,
     pub user: UserId,
@@ -196,7 +185,6 @@ pub struct MarkRead {
 
 /// Set (or with `None` take back) the reaction of a user on a message.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the client contract")]
 pub struct React {
     pub message_id: MessageId,
     pub user: UserId,
@@ -205,7 +193,6 @@ pub struct React {
 
 /// A device of `user` was given everything of `conversation` up to `up_to`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "said above")]
 pub struct Delivered {
     pub conversation: ConversationName,
     pub user: UserId,
@@ -214,7 +201,6 @@ pub struct Delivered {
 
 /// A participant types, or does not any more.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "the fields of the client contract")]
 pub struct Typing {
     pub conversation: ConversationName,
     pub user: UserId,

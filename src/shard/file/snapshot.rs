@@ -51,7 +51,7 @@ pub struct Snapshot {
 
 /// Whether a file that is put aside may have messages that the log has lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Orphans {
+pub(crate) enum Orphans {
     /// It is not known to have any.
     None,
     /// It is [`unsent`] until [`sent`] is told, also by a later process.
@@ -101,7 +101,7 @@ async fn copy(store: &Store, path: &Path) -> Result<Snapshot, StoreError> {
 
 /// Bytes that have to be free on a disk before a copy of that length is begun.
 #[must_use]
-pub fn needs(length: u64) -> u64 {
+pub(crate) fn needs(length: u64) -> u64 {
     length
         .saturating_add(length / 8)
         .saturating_add(SPARE_BYTES)
@@ -109,7 +109,7 @@ pub fn needs(length: u64) -> u64 {
 
 /// Bytes that are left, to whoever is not root, on the disk where a file is or will be. `None`: the
 /// disk does not say.
-pub async fn room(path: &Path) -> Option<u64> {
+pub(crate) async fn room(path: &Path) -> Option<u64> {
     let folder = folder_of(path).to_owned();
     off_runtime(move || room_in(&folder)).await.ok()
 }
@@ -127,7 +127,7 @@ async fn has_room(path: &Path, length: u64) -> bool {
 /// One sentence what is not as said; the received file is removed. Damaged: it was so before it was
 /// sent. Refused: it is another shard's. Failed: it came otherwise than it was sent, or the disk
 /// refused.
-pub async fn install(
+pub(crate) async fn install(
     received: &Path,
     said: &Snapshot,
     of: (Identity, ShardId),
@@ -203,7 +203,11 @@ async fn check_content(
 ///
 /// # Errors
 /// The disk refused, or there is no such file.
-pub async fn quarantine(path: &Path, clock: &Clock, orphans: Orphans) -> io::Result<PathBuf> {
+pub(crate) async fn quarantine(
+    path: &Path,
+    clock: &Clock,
+    orphans: Orphans,
+) -> io::Result<PathBuf> {
     let (path, at) = (path.to_owned(), clock.now_ms());
     off_runtime(move || put_aside(&path, at, orphans)).await
 }
@@ -213,7 +217,7 @@ pub async fn quarantine(path: &Path, clock: &Clock, orphans: Orphans) -> io::Res
 ///
 /// # Errors
 /// The folder cannot be read.
-pub fn unsent(folder: &Path) -> io::Result<Vec<PathBuf>> {
+pub(crate) fn unsent(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let name = entry?.file_name();
@@ -236,7 +240,7 @@ pub fn unsent(folder: &Path) -> io::Result<Vec<PathBuf>> {
 ///
 /// # Errors
 /// The disk refused; it stays [`unsent`].
-pub async fn sent(aside: &Path) -> io::Result<()> {
+pub(crate) async fn sent(aside: &Path) -> io::Result<()> {
     let mark = beside(aside, ORPHANS);
     off_runtime(move || absent_is_fine(std::fs::remove_file(mark))).await
 }
@@ -306,7 +310,7 @@ fn put_in_place(from: &Path, to: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// The disk refused.
-pub fn drop_file(path: &Path) -> io::Result<()> {
+pub(crate) fn drop_file(path: &Path) -> io::Result<()> {
     absent_is_fine(std::fs::remove_file(path))?;
     for suffix in BESIDE {
         absent_is_fine(std::fs::remove_file(beside(path, suffix)))?;

@@ -19,7 +19,7 @@ mod watcher;
 
 pub(super) mod sharing;
 
-pub mod witnesses;
+pub(crate) mod witnesses;
 
 pub(super) mod ends;
 

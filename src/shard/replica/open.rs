@@ -35,7 +35,7 @@ const ANNOUNCED_MAX: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// One clear sentence why it is not opened; nothing was served.
-pub async fn open(opening: Opening) -> Result<ShardHandle, OpenError> {
+pub(crate) async fn open(opening: Opening) -> Result<ShardHandle, OpenError> {
     // Boxed as `dyn`: the compiler cannot prove the nested futures `Send` through their lifetimes.
     let opened: Boxed<Result<ShardHandle, OpenError>> = Box::pin(open_file(opening));
     opened.await

@@ -22,7 +22,7 @@ const PAGE_BYTES: usize = 1024 * 1024;
 ///
 /// # Errors
 /// Failed: the file or the log cannot be read.
-pub async fn orphans(
+pub(crate) async fn orphans(
     shard: ShardId,
     log: &dyn ShardLog,
     path: &Path,

@@ -3,7 +3,7 @@
 
 pub(super) mod fate;
 
-pub mod agreed;
+pub(crate) mod agreed;
 
 pub(super) mod message;
 
@@ -17,7 +17,7 @@ pub(super) mod used_keys;
 
 pub(super) mod append;
 
-pub mod subscriptions;
+pub(crate) mod subscriptions;
 
 pub(super) mod typing;
 

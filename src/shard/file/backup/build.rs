@@ -19,7 +19,7 @@ use crate::shard::file::store::progress::applied_in;
 
 /// Where a new file stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Built {
+pub(crate) struct Built {
     /// Where its log is to begin.
     pub tails: PerStream<Tail>,
     /// Highest epoch of what is in it.
@@ -85,7 +85,7 @@ const ADD_KEYS: &str = "INSERT OR IGNORE INTO create_keys (user, key, name, fing
 ///
 /// # Errors
 /// One sentence: it cannot be read or written.
-pub async fn build(
+pub(crate) async fn build(
     (identity, shard): (Identity, ShardId),
     sources: &[(PathBuf, bool)],
     gathered: &Path,

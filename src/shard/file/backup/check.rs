@@ -25,7 +25,7 @@ const BROKEN: &str = "SELECT name FROM conversations AS c WHERE last_seq <> \
 
 /// What is in a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Checked {
+pub(crate) struct Checked {
     /// Conversations.
     pub conversations: u64,
     /// Messages in them.
@@ -36,7 +36,7 @@ pub struct Checked {
 
 impl Checked {
     /// Adds what is in another one.
-    pub fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.conversations += other.conversations;
         self.messages += other.messages;
         self.ahead += other.ahead;
@@ -48,7 +48,7 @@ impl Checked {
 ///
 /// # Errors
 /// One sentence: what is not as it should be.
-pub async fn check(
+pub(crate) async fn check(
     path: &Path,
     of: (Identity, ShardId),
     tails: PerStream<Tail>,

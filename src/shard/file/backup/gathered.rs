@@ -49,7 +49,7 @@ const CREATED: &str = "INSERT OR IGNORE INTO creations SELECT u.shard, c.created
 
 /// What is known of a backup.
 #[derive(Debug)]
-pub struct Gathered {
+pub(crate) struct Gathered {
     connection: SqliteConnection,
     path: PathBuf,
     /// Slots to shards, in the backup and in what is restored.
@@ -68,7 +68,7 @@ impl Gathered {
     ///
     /// # Errors
     /// One sentence: it cannot be written.
-    pub async fn begin(
+    pub(crate) async fn begin(
         path: &Path,
         maps: (ShardMap, ShardMap),
         begun_ms: u64,
@@ -103,7 +103,7 @@ impl Gathered {
     ///
     /// # Errors
     /// One sentence: it cannot be read, or has what does not belong into it.
-    pub async fn take(&mut self, shard: ShardId, file: &Path) -> Result<(), String> {
+    pub(crate) async fn take(&mut self, shard: ShardId, file: &Path) -> Result<(), String> {
         attach(&mut self.connection, file, "source")
             .await
             .map_err(told)?;
@@ -203,7 +203,7 @@ impl Gathered {
     ///
     /// # Errors
     /// One sentence: it cannot be written.
-    pub async fn finish(self) -> Result<PathBuf, String> {
+    pub(crate) async fn finish(self) -> Result<PathBuf, String> {
         self.connection
             .close()
             .await

@@ -4,13 +4,13 @@
 //! A restored file is a beginning: its rows are those of the backup, brought to one moment, and its
 //! log begins at its tails.
 
-pub mod check;
+pub(crate) mod check;
 
 mod moved;
 
-pub mod gathered;
+pub(crate) mod gathered;
 
-pub mod build;
+pub(crate) mod build;
 
 #[cfg(test)]
 mod testing;

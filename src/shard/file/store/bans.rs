@@ -14,7 +14,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn bans(
+    pub(crate) async fn bans(
         &self,
         conversation: &ConversationName,
         after: Option<&UserId>,

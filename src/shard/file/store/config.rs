@@ -26,7 +26,7 @@ pub struct Config {
 
 /// Where the file stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Progress {
+pub(crate) struct Progress {
     /// Applied and committed.
     pub applied: PerStream<Tail>,
     /// Checkpointed: survives power loss.

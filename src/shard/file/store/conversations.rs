@@ -31,8 +31,6 @@ const KEPT: &str = "SELECT participant, left_seq, role, muted_until FROM departu
 
 const BANNED: &str = "SELECT user FROM bans WHERE conversation = ?";
 
-const PARTICIPANTS: &str = "SELECT participant FROM participants WHERE conversation = ? AND participant > ? ORDER BY participant LIMIT ?";
-
 const DEPARTURE: &str = "SELECT joined_seq, left_seq FROM departures WHERE conversation = ?1 AND participant = ?2 \
     AND NOT EXISTS (SELECT 1 FROM participants WHERE conversation = ?1 AND participant = ?2)";
 
@@ -47,16 +45,7 @@ const LEFT_WITHIN_MAX: u32 = 1_000;
 
 /// These reads, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const READS: [&str; 8] = [
-    HEAD,
-    MEMBERS,
-    RECENT,
-    PARTICIPANTS,
-    DEPARTURE,
-    KEPT,
-    BANNED,
-    bans::BANS,
-];
+pub(super) const READS: [&str; 7] = [HEAD, MEMBERS, RECENT, DEPARTURE, KEPT, BANNED, bans::BANS];
 
 impl Store {
     /// What a head is filled from; `None` when there is no such conversation. One moment of the
@@ -64,7 +53,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn head(
+    pub(crate) async fn head(
         &self,
         conversation: &ConversationName,
     ) -> Result<Option<HeadRow>, StoreError> {
@@ -117,33 +106,11 @@ impl Store {
         Ok(Some(head))
     }
 
-    /// Participants by name after `after`.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub async fn participants(
-        &self,
-        conversation: &ConversationName,
-        after: Option<&UserId>,
-        limit: u32,
-    ) -> Result<Vec<UserId>, StoreError> {
-        let after = after.map_or("", UserId::as_str);
-        let query = sqlx::query(PARTICIPANTS)
-            .bind(conversation.as_str())
-            .bind(after)
-            .bind(limit);
-        self.read(query.fetch_all(self.readers()))
-            .await?
-            .iter()
-            .map(|row| user(row, 0))
-            .collect()
-    }
-
     /// Seq of the user's last `left` there, whether or not they are in again.
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn last_left(
+    pub(crate) async fn last_left(
         &self,
         name: &ConversationName,
         user: &UserId,
@@ -162,7 +129,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn left_within(
+    pub(crate) async fn left_within(
         &self,
         name: &ConversationName,
         user: &UserId,
@@ -191,7 +158,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn departure(
+    pub(crate) async fn departure(
         &self,
         conversation: &ConversationName,
         user: &UserId,

@@ -11,11 +11,8 @@ pub enum OpenError {
          cluster"
     )]
     Foreign {
-        #[expect(missing_docs, reason = "said in the text")]
         path: String,
-        #[expect(missing_docs, reason = "said in the text")]
         found: String,
-        #[expect(missing_docs, reason = "said in the text")]
         wanted: String,
     },
     /// SQLite is older than the fix of the WAL-reset corruption (3.51.3).
@@ -26,31 +23,16 @@ pub enum OpenError {
         "{path}: this file is damaged: {error}; restore it from a copy, or take it away where \
          another replica has one"
     )]
-    Damaged {
-        #[expect(missing_docs, reason = "said in the text")]
-        path: String,
-        #[expect(missing_docs, reason = "said in the text")]
-        error: String,
-    },
+    Damaged { path: String, error: String },
     /// Written by a newer version, or half made.
     #[error(
         "{path}: this file cannot be used: {error}; restore it from a copy, or start the version \
          that wrote it"
     )]
-    Unusable {
-        #[expect(missing_docs, reason = "said in the text")]
-        path: String,
-        #[expect(missing_docs, reason = "said in the text")]
-        error: String,
-    },
+    Unusable { path: String, error: String },
     /// SQLite refused, which may pass.
     #[error("{path}: {error}")]
-    Sqlite {
-        #[expect(missing_docs, reason = "said in the text")]
-        path: String,
-        #[expect(missing_docs, reason = "said in the text")]
-        error: StoreError,
-    },
+    Sqlite { path: String, error: StoreError },
 }
 
 /// A read or write of the file failed; after a failed write nothing of it is in the file.

@@ -25,7 +25,7 @@ const READS_END: Duration = Duration::from_secs(2);
 
 /// One shard's file. Cheap to clone; the last clone dropped closes the file as it stands.
 #[derive(Debug, Clone)]
-pub struct Store {
+pub(crate) struct Store {
     pub(super) writer: mpsc::Sender<writer::Ask>,
     pub(super) progress: watch::Receiver<Progress>,
     pub(super) readers: SqlitePool,
@@ -44,7 +44,7 @@ impl Store {
     ///
     /// # Errors
     /// [`OpenError`]: nothing was changed.
-    pub async fn open(
+    pub(crate) async fn open(
         path: &Path,
         identity: Identity,
         shard: ShardId,
@@ -71,13 +71,13 @@ impl Store {
 
     /// Applied and durable positions, as last committed.
     #[must_use]
-    pub fn progress(&self) -> Progress {
+    pub(crate) fn progress(&self) -> Progress {
         *self.progress.borrow()
     }
 
     /// Applied and durable positions, as they grow.
     #[must_use]
-    pub fn watch_progress(&self) -> watch::Receiver<Progress> {
+    pub(crate) fn watch_progress(&self) -> watch::Receiver<Progress> {
         self.progress.clone()
     }
 
@@ -90,7 +90,7 @@ impl Store {
     /// # Errors
     /// Nothing of it is in the file, or all of it, when SQLite could not say: the same call again
     /// is right in both cases.
-    pub async fn apply(
+    pub(crate) async fn apply(
         &self,
         stream: Stream,
         entries: impl Into<Arc<[ApplyEntry]>>,
@@ -105,7 +105,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn checkpoint(&self) -> Result<Progress, StoreError> {
+    pub(crate) async fn checkpoint(&self) -> Result<Progress, StoreError> {
         self.ask(writer::Ask::Checkpoint).await?
     }
 
@@ -142,7 +142,7 @@ impl Store {
     }
 
     /// Checkpoints and closes the file. Reads that do not end within 2 s leave the WAL where it is.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         let _slow = tokio::time::timeout(READS_END, self.readers.close()).await;
         let _closed = self.ask(writer::Ask::Close).await;
     }

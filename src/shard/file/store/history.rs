@@ -8,7 +8,7 @@ use crate::shard::file::store::{Store, StoreError};
 
 /// How a tail stands to what is in the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Past {
+pub(crate) enum Past {
     /// The file stood there once, or stands there now.
     Ours,
     /// The file has another history at that place.
@@ -24,7 +24,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn past(&self, stream: Stream, tail: Tail) -> Result<Past, StoreError> {
+    pub(crate) async fn past(&self, stream: Stream, tail: Tail) -> Result<Past, StoreError> {
         let applied = self.progress().applied[stream];
         if tail.offset > applied.offset {
             return Ok(Past::Beyond);
@@ -62,7 +62,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn entries_after(
+    pub(crate) async fn entries_after(
         &self,
         stream: Stream,
         after: Tail,

@@ -55,7 +55,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn summaries(
+    pub(crate) async fn summaries(
         &self,
         names: &[ConversationName],
         reader: &UserId,
@@ -99,7 +99,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn index_page(
+    pub(crate) async fn index_page(
         &self,
         user: &UserId,
         after: Option<Offset>,
@@ -121,7 +121,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn index_since(
+    pub(crate) async fn index_since(
         &self,
         user: &UserId,
         after: Offset,
@@ -142,7 +142,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn outbox(
+    pub(crate) async fn outbox(
         &self,
         after: OutboxPosition,
         limit: u32,

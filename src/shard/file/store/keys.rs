@@ -24,7 +24,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn key(
+    pub(crate) async fn key(
         &self,
         conversation: &ConversationName,
         sender: &UserId,
@@ -49,7 +49,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn recent_keys(
+    pub(crate) async fn recent_keys(
         &self,
         after: Option<&UsedKey>,
         limit: u32,
@@ -74,7 +74,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn create_key(
+    pub(crate) async fn create_key(
         &self,
         user: &UserId,
         key: &IdempotencyKey,

@@ -73,7 +73,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn locate(&self, id: MessageId) -> Result<Option<Located>, StoreError> {
+    pub(crate) async fn locate(&self, id: MessageId) -> Result<Option<Located>, StoreError> {
         let row = self
             .read(
                 sqlx::query(LOCATE)
@@ -88,7 +88,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn held(&self, id: MessageId) -> Result<Option<HeldMessage>, StoreError> {
+    pub(crate) async fn held(&self, id: MessageId) -> Result<Option<HeldMessage>, StoreError> {
         let row = self
             .read(
                 sqlx::query(HELD)
@@ -108,7 +108,10 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn history(&self, read: HistoryRead<'_>) -> Result<Vec<ShownMessage>, StoreError> {
+    pub(crate) async fn history(
+        &self,
+        read: HistoryRead<'_>,
+    ) -> Result<Vec<ShownMessage>, StoreError> {
         let (below, above) = match read.around {
             Around::Newest => (Some(Seq(u64::MAX)), None),
             Around::Oldest => (None, Some(Seq(0))),
@@ -150,7 +153,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn events(
+    pub(crate) async fn events(
         &self,
         conversation: &ConversationName,
         after: Seq,

@@ -47,11 +47,11 @@ mod seen;
 pub(crate) mod tests;
 
 pub(crate) use applying::mark;
-pub use config::{Config, Progress};
-pub use error::{OpenError, StoreError};
-pub use handle::Store;
-pub use history::Past;
-pub use rows::{
+pub(crate) use config::{Config, Progress};
+pub(crate) use error::{OpenError, StoreError};
+pub(crate) use handle::Store;
+pub(crate) use history::Past;
+pub(crate) use rows::{
     ApplyEntry, HeadRow, HeldMessage, HistoryRead, KEPT_MAX, Kept, KeptEntry, KeyRow, Located,
     Marks, Member, OutboxRow, ShownMessage, UsedKey,
 };

@@ -72,7 +72,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn kept_entries(
+    pub(crate) async fn kept_entries(
         &self,
         stream: Stream,
         after: Offset,
@@ -97,20 +97,22 @@ impl Store {
         Ok(kept)
     }
 
-    /// Hash over the logical content (every table but raw entries), for comparing replicas at equal
-    /// offsets. One moment of the file. Reads all of it.
+    /// The hash of [`replica_digest`](Self::replica_digest) alone.
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn digest(&self) -> Result<[u8; 32], StoreError> {
+    #[cfg(test)]
+    pub(crate) async fn digest(&self) -> Result<[u8; 32], StoreError> {
         Ok(self.replica_digest().await?.sha256)
     }
 
-    /// The same, with the applied tails of that moment.
+    /// Returns a hash over the logical content (every table but raw entries), for comparing
+    /// replicas at equal offsets, with the applied tails of that one moment of the file. It reads
+    /// all of the file.
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn replica_digest(&self) -> Result<ReplicaDigest, StoreError> {
+    pub(crate) async fn replica_digest(&self) -> Result<ReplicaDigest, StoreError> {
         let _turn = self
             .digests
             .acquire()

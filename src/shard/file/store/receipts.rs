@@ -45,7 +45,10 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn marks(&self, conversation: &ConversationName) -> Result<Vec<Marks>, StoreError> {
+    pub(crate) async fn marks(
+        &self,
+        conversation: &ConversationName,
+    ) -> Result<Vec<Marks>, StoreError> {
         let rows = self
             .read(
                 sqlx::query(MARKS)
@@ -67,7 +70,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn acquainted(
+    pub(crate) async fn acquainted(
         &self,
         conversation: &ConversationName,
     ) -> Result<Vec<UserId>, StoreError> {
@@ -85,7 +88,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn reactions(
+    pub(crate) async fn reactions(
         &self,
         ids: &[MessageId],
     ) -> Result<Vec<(MessageId, UserId, u32)>, StoreError> {
@@ -126,7 +129,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn watermarks(
+    pub(crate) async fn watermarks(
         &self,
         conversation: &ConversationName,
         after: Option<&UserId>,
@@ -157,7 +160,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn receipts(
+    pub(crate) async fn receipts(
         &self,
         id: MessageId,
         at: &Located,

@@ -10,11 +10,11 @@ use crate::protocol::{MessageCore, Role, Settings};
 use crate::shard::command::Around;
 
 /// A conversation, who used a key there, and the key.
-pub type UsedKey = (ConversationName, UserId, String);
+pub(crate) type UsedKey = (ConversationName, UserId, String);
 
 /// What the head of a conversation is filled from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeadRow {
+pub(crate) struct HeadRow {
     /// Title.
     pub title: Option<Arc<str>>,
     /// Current admin.
@@ -47,7 +47,7 @@ pub struct HeadRow {
 
 /// One who left as a reader, or muted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Kept {
+pub(crate) struct Kept {
     /// Who.
     pub user: UserId,
     /// Seq of their `left`.
@@ -59,11 +59,11 @@ pub struct Kept {
 }
 
 /// Of how many who left it is kept in memory that they were readers or muted.
-pub const KEPT_MAX: usize = 10_000;
+pub(crate) const KEPT_MAX: usize = 10_000;
 
 /// A current participant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
+pub(crate) struct Member {
     /// Who.
     pub user: UserId,
     /// Seq of their latest `created` or `joined`.
@@ -78,7 +78,7 @@ pub struct Member {
 
 /// The watermarks of one participant.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Marks {
+pub(crate) struct Marks {
     /// Whose.
     pub user: UserId,
     /// Delivered up to.
@@ -89,7 +89,7 @@ pub struct Marks {
 
 /// What an idempotency key of a client made in a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeyRow {
+pub(crate) struct KeyRow {
     /// Seq of the message.
     pub seq: Seq,
     /// Of the request.
@@ -98,7 +98,7 @@ pub struct KeyRow {
 
 /// Where a message is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Located {
+pub(crate) struct Located {
     /// Its conversation.
     pub conversation: ConversationName,
     /// Its seq there.
@@ -111,7 +111,7 @@ pub struct Located {
 
 /// All that decides what may be done to a message.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldMessage {
+pub(crate) struct HeldMessage {
     /// Where it is, whose, and whether it was deleted.
     pub at: Located,
     /// What it says now.
@@ -122,7 +122,7 @@ pub struct HeldMessage {
 
 /// A message as clients see it, without reactions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ShownMessage {
+pub(crate) struct ShownMessage {
     /// The message.
     pub core: MessageCore,
     /// Seq of its last edit or of its deletion; 0 when it was neither edited nor deleted.
@@ -132,7 +132,7 @@ pub struct ShownMessage {
 /// A page of messages as the store holds them: up to `limit + 1` matches on each side asked for, so
 /// that the caller can tell whether more exist.
 #[derive(Debug, Clone)]
-pub struct HistoryRead<'a> {
+pub(crate) struct HistoryRead<'a> {
     /// Which conversation.
     pub conversation: &'a ConversationName,
     /// Which page.
@@ -156,7 +156,7 @@ pub struct OutboxRow {
 
 /// A raw entry kept in the file, verbatim.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KeptEntry {
+pub(crate) struct KeptEntry {
     /// Offset of its last record.
     pub last: Offset,
     /// The entry.
@@ -165,7 +165,7 @@ pub struct KeptEntry {
 
 /// An entry to apply: decoded and verbatim.
 #[derive(Debug, Clone)]
-pub struct ApplyEntry {
+pub(crate) struct ApplyEntry {
     /// Decoded, checked to link.
     pub entry: Entry,
     /// Verbatim.

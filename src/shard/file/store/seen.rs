@@ -28,7 +28,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn seen(&self, users: &[UserId]) -> Result<Vec<(UserId, u64)>, StoreError> {
+    pub(crate) async fn seen(&self, users: &[UserId]) -> Result<Vec<(UserId, u64)>, StoreError> {
         if users.is_empty() {
             return Ok(Vec::new());
         }
@@ -46,7 +46,7 @@ impl Store {
 
     /// Writes down when users were seen. What cannot be written is older in the file, and nobody
     /// waits for it.
-    pub async fn write_seen_behind(&self, shard: ShardId, rows: Vec<(UserId, u64)>) {
+    pub(crate) async fn write_seen_behind(&self, shard: ShardId, rows: Vec<(UserId, u64)>) {
         if let Err(error) = self.write_seen(rows).await {
             tracing::debug!(%shard, %error, "when users were seen last is not written, and is older now");
         }
@@ -56,7 +56,7 @@ impl Store {
     ///
     /// # Errors
     /// SQLite refused; a part may be written.
-    pub async fn write_seen(&self, rows: Vec<(UserId, u64)>) -> Result<(), StoreError> {
+    pub(crate) async fn write_seen(&self, rows: Vec<(UserId, u64)>) -> Result<(), StoreError> {
         for part in rows.chunks(ROWS_AT_ONCE) {
             self.ask(|reply| Ask::Seen(part.to_vec(), reply)).await??;
             SEEN_WRITTEN.add(part.len() as u64, &[]);

@@ -140,7 +140,7 @@ impl Feed<'_> {
 /// One clear sentence. Failed: the log or the file does not answer. Behind: the log was trimmed
 /// beyond what the file has. Diverged: it does not link to it. Damaged: SQLite says so of the file.
 /// Refused: it ends before what the file has, or cannot be read.
-pub async fn catch_up(
+pub(crate) async fn catch_up(
     shard: ShardId,
     log: &dyn ShardLog,
     store: &Store,

@@ -10,9 +10,9 @@
 //! The same workers keep a standby's file up to date; there nothing is trimmed, and the tails come
 //! from the log.
 
-pub use feed::catch_up;
-pub use setup::{Config, Setup};
-pub use workers::Workers;
+pub(crate) use feed::catch_up;
+pub(crate) use setup::{Config, Setup};
+pub(crate) use workers::Workers;
 
 pub(in crate::shard) use ends::{PERSISTS, tell};
 pub(in crate::shard) use feed::unlinked;

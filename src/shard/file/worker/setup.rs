@@ -29,7 +29,7 @@ pub struct Config {
 
 /// What the workers work with.
 #[derive(Debug, Clone)]
-pub struct Setup {
+pub(crate) struct Setup {
     /// Which shard.
     pub shard: ShardId,
     /// Where to read.

@@ -20,7 +20,7 @@ use crate::shard::replicas::Following;
 
 /// The running workers. Dropping it stops them without finishing.
 #[derive(Debug)]
-pub struct Workers {
+pub(crate) struct Workers {
     applied: PerStream<watch::Receiver<Tail>>,
     durable: watch::Receiver<PerStream<Offset>>,
     trimmed: watch::Receiver<PerStream<Offset>>,
@@ -35,7 +35,7 @@ pub struct Workers {
 impl Workers {
     /// Starts them.
     #[must_use]
-    pub fn spawn(setup: Setup) -> Self {
+    pub(crate) fn spawn(setup: Setup) -> Self {
         let (stop, finishing) = (CancellationToken::new(), CancellationToken::new());
         let progress = setup.store.progress();
         let (durable, durable_seen) = watch::channel(progress.durable.map(|tail| tail.offset));
@@ -98,19 +98,19 @@ impl Workers {
 
     /// Applied tails of a stream, as they grow.
     #[must_use]
-    pub fn applied(&self, stream: Stream) -> watch::Receiver<Tail> {
+    pub(crate) fn applied(&self, stream: Stream) -> watch::Receiver<Tail> {
         self.applied[stream].clone()
     }
 
     /// Durable offsets by stream, as they grow.
     #[must_use]
-    pub fn durable(&self) -> watch::Receiver<PerStream<Offset>> {
+    pub(crate) fn durable(&self) -> watch::Receiver<PerStream<Offset>> {
         self.durable.clone()
     }
 
     /// Trimmed offsets by stream, as they grow.
     #[must_use]
-    pub fn trimmed(&self) -> watch::Receiver<PerStream<Offset>> {
+    pub(crate) fn trimmed(&self) -> watch::Receiver<PerStream<Offset>> {
         self.trimmed.clone()
     }
 
@@ -121,17 +121,17 @@ impl Workers {
 
     /// Whether they can go on; from `Live` it changes at most once.
     #[must_use]
-    pub fn following(&self) -> watch::Receiver<Following> {
+    pub(crate) fn following(&self) -> watch::Receiver<Following> {
         self.following.subscribe()
     }
 
     /// Someone waits for this stream: apply now, without the tick.
-    pub fn hurry(&self, stream: Stream) {
+    pub(crate) fn hurry(&self, stream: Stream) {
         self.hurry[stream].notify_one();
     }
 
     /// Stops them where they are. Nothing of theirs is on its way to the file afterwards.
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         drop(self.stop);
         for (_, mut applied) in self.applied {
             while applied.changed().await.is_ok() {}
@@ -141,7 +141,7 @@ impl Workers {
     }
 
     /// Applies everything committed, checkpoints, stops. At most until `deadline`.
-    pub async fn finish(self, deadline: Instant) {
+    pub(crate) async fn finish(self, deadline: Instant) {
         self.finishing.cancel();
         let finish = async {
             for (_, mut applied) in self.applied.clone() {

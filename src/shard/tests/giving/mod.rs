@@ -8,8 +8,9 @@ use tokio::sync::watch;
 
 use super::*;
 use crate::log::{AppendError, AppendOutcome, Batch, Control, LogError, RawEntry};
+use crate::shard::giving::Still;
 use crate::shard::tests::standby::Follower;
-use crate::shard::{Gift, Given, OpenError, Still};
+use crate::shard::{Gift, Given, OpenError};
 
 mod gifts;
 mod presence;

@@ -62,7 +62,7 @@ mod time;
 pub(in crate::shard) use decide::message_unknown;
 pub(in crate::shard) use input::{Accepted, Admission, Asked, Change, Input, Ticket, Want, Write};
 pub(in crate::shard) use keys::StampedKey;
-pub use memory::HeadMemory;
+pub(crate) use memory::HeadMemory;
 pub(in crate::shard) use running::spawn;
 pub(in crate::shard) use state::{Owner, Setup};
 pub(in crate::shard) use ticket::page_of;

@@ -11,7 +11,7 @@ use crate::telemetry;
 
 impl Subscriptions {
     /// Pushes a committed event to every subscribed node; whoever left gets nothing after it.
-    pub fn push_event(&mut self, event: &Arc<Event>, push: &Push) {
+    pub(crate) fn push_event(&mut self, event: &Arc<Event>, push: &Push) {
         self.push_where(&event.conversation, push, |_| true);
         if let EventKind::Left { user, .. } = &event.kind {
             if let Some(all) = self.conversations.get_mut(&event.conversation) {
@@ -24,7 +24,7 @@ impl Subscriptions {
     }
 
     /// Pushes to the nodes of a conversation that have one of these users (`None`: to all of them).
-    pub fn push_to(
+    pub(crate) fn push_to(
         &mut self,
         conversation: &ConversationName,
         push: &Push,
@@ -37,7 +37,7 @@ impl Subscriptions {
 
     /// Pushes what may be missing to the nodes of a conversation that have others than this user.
     /// How many missed it.
-    pub fn push_spare(
+    pub(crate) fn push_spare(
         &mut self,
         conversation: &ConversationName,
         push: &Push,
@@ -51,7 +51,7 @@ impl Subscriptions {
     }
 
     /// Pushes what may be missing to one node. False when it misses it.
-    pub fn push_spare_to(&self, subscriber: SubscriberId, push: &Push) -> bool {
+    pub(crate) fn push_spare_to(&self, subscriber: SubscriberId, push: &Push) -> bool {
         let known = self
             .subscribers
             .get(&subscriber)
@@ -77,7 +77,7 @@ impl Subscriptions {
     }
 
     /// Pushes a change of a user's index.
-    pub fn push_index(&mut self, user: &UserId, push: &Push) {
+    pub(crate) fn push_index(&mut self, user: &UserId, push: &Push) {
         let Some(to) = self.indexes.get(user).cloned() else {
             return;
         };
@@ -108,7 +108,7 @@ impl Subscriptions {
 
     /// Tells lagged subscribers, where there is room now, to subscribe again. To be called now and
     /// then.
-    pub fn tell_lagged(&mut self) {
+    pub(crate) fn tell_lagged(&mut self) {
         let shard = self.shard;
         let subscribers = &self.subscribers;
         self.lagged.retain(|id| match subscribers.get(id) {
@@ -119,7 +119,7 @@ impl Subscriptions {
 
     /// Tells every subscriber to subscribe again, elsewhere: the shard ends here. Whoever has no
     /// room is told when it has, by a task of its own that ends with the subscriber.
-    pub fn tell_all(&mut self) {
+    pub(crate) fn tell_all(&mut self) {
         let shard = self.shard;
         for subscriber in self.subscribers.values() {
             if subscriber.push(Push::Resubscribe { shard }) == Pushed::Dropped {

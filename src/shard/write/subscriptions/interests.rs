@@ -15,7 +15,7 @@ pub(super) struct Interests {
 /// All subscriptions of one shard. One push goes to each subscribed node, however many users it is
 /// for.
 #[derive(Debug)]
-pub struct Subscriptions {
+pub(crate) struct Subscriptions {
     pub(super) shard: ShardId,
     pub(super) subscribers: HashMap<SubscriberId, Subscriber>,
     /// Subscribers that missed a push and do not know yet.
@@ -31,7 +31,7 @@ pub struct Subscriptions {
 impl Subscriptions {
     /// None yet.
     #[must_use]
-    pub fn new(shard: ShardId) -> Self {
+    pub(crate) fn new(shard: ShardId) -> Self {
         Self {
             shard,
             subscribers: HashMap::new(),
@@ -44,7 +44,12 @@ impl Subscriptions {
     }
 
     /// Adds an interest; without effect when it is there.
-    pub fn add(&mut self, subscriber: &Subscriber, conversation: &ConversationName, user: &UserId) {
+    pub(crate) fn add(
+        &mut self,
+        subscriber: &Subscriber,
+        conversation: &ConversationName,
+        user: &UserId,
+    ) {
         self.subscribers
             .entry(subscriber.id)
             .or_insert_with(|| subscriber.clone());
@@ -61,7 +66,7 @@ impl Subscriptions {
     }
 
     /// Ends an interest.
-    pub fn remove(
+    pub(crate) fn remove(
         &mut self,
         subscriber: SubscriberId,
         conversation: &ConversationName,
@@ -76,7 +81,7 @@ impl Subscriptions {
     }
 
     /// Adds interest in a user's index.
-    pub fn add_index(&mut self, subscriber: &Subscriber, user: &UserId) {
+    pub(crate) fn add_index(&mut self, subscriber: &Subscriber, user: &UserId) {
         self.subscribers
             .entry(subscriber.id)
             .or_insert_with(|| subscriber.clone());
@@ -87,7 +92,7 @@ impl Subscriptions {
     }
 
     /// Ends interest in a user's index.
-    pub fn remove_index(&mut self, subscriber: SubscriberId, user: &UserId) {
+    pub(crate) fn remove_index(&mut self, subscriber: SubscriberId, user: &UserId) {
         if let Some(all) = self.indexes.get_mut(user) {
             all.retain(|id| *id != subscriber);
             if all.is_empty() {
@@ -98,14 +103,14 @@ impl Subscriptions {
     }
 
     /// A node is reached by pushes of its own, whatever it is interested in.
-    pub fn know(&mut self, subscriber: &Subscriber) {
+    pub(crate) fn know(&mut self, subscriber: &Subscriber) {
         self.subscribers
             .entry(subscriber.id)
             .or_insert_with(|| subscriber.clone());
     }
 
     /// Users to whose indexes nobody is subscribed any more since this was asked last.
-    pub fn take_absent(&mut self) -> Vec<UserId> {
+    pub(crate) fn take_absent(&mut self) -> Vec<UserId> {
         let absent = std::mem::take(&mut self.absent);
         absent
             .into_iter()
@@ -114,12 +119,12 @@ impl Subscriptions {
     }
 
     /// Nodes that were forgotten since this was asked last.
-    pub fn take_forgotten(&mut self) -> Vec<SubscriberId> {
+    pub(crate) fn take_forgotten(&mut self) -> Vec<SubscriberId> {
         std::mem::take(&mut self.forgotten)
     }
 
     /// Forgets a subscriber altogether.
-    pub fn forget(&mut self, subscriber: SubscriberId) {
+    pub(crate) fn forget(&mut self, subscriber: SubscriberId) {
         self.subscribers.remove(&subscriber);
         self.lagged.remove(&subscriber);
         self.conversations.retain(|_, all| {

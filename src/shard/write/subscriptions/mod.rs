@@ -14,7 +14,7 @@ mod delivering;
 )]
 mod tests;
 
-pub use interests::Subscriptions;
+pub(crate) use interests::Subscriptions;
 #[cfg(test)]
 pub(crate) use subscriber::Pushed;
-pub use subscriber::{Subscriber, SubscriberId};
+pub(crate) use subscriber::{Subscriber, SubscriberId};
