@@ -183,7 +183,7 @@ impl Code {
 /// on what may have changed since an earlier one was: the caller's token (401), their membership or
 /// role (403), what they may see (404).
 #[must_use]
-pub fn settles_earlier_attempts(status: u16) -> bool {
+pub(crate) fn settles_earlier_attempts(status: u16) -> bool {
     !matches!(status, 401 | 403 | 404 | 429) && status < 500
 }
 

@@ -6,6 +6,6 @@ mod refusal;
 
 mod close;
 
-pub use close::CloseCode;
-pub use code::{Code, settles_earlier_attempts};
-pub use refusal::{Problem, ProblemBody};
+pub(crate) use close::CloseCode;
+pub(crate) use code::{Code, settles_earlier_attempts};
+pub(crate) use refusal::{Problem, ProblemBody};
