@@ -4,8 +4,8 @@
 //! when the loops that it tells about stand still; never reachable through the client port.
 //!
 //! Invariants: `/livez` asks only whether the process's loops move, never the log; at most
-//! [`CONNECTIONS_MAX`] sockets are served at once (an idle one gives way to one more; when none is
-//! idle, that is refused), each for at most [`CONNECTION_MAX`]. Digests, which read a whole file,
+//! `CONNECTIONS_MAX` sockets are served at once (an idle one gives way to one more; when none is
+//! idle, that is refused), each for at most `CONNECTION_MAX`. Digests, which read a whole file,
 //! are made one at a time.
 
 pub(crate) use hex::hex;

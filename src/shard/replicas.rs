@@ -46,7 +46,7 @@ pub struct ReplicaStatus {
 pub struct ReplicaDigest {
     /// Applied then.
     pub applied: PerStream<Tail>,
-    /// SHA-256, see [`crate::shard::file::store::Store::digest`].
+    /// SHA-256, see [`crate::shard::file::store::Store::replica_digest`].
     pub sha256: [u8; 32],
 }
 

@@ -1,4 +1,4 @@
-//! Who is online among the users of this shard: what the loop does for [`Presences`]. The file and
+//! Who is online among the users of this shard: what the loop does for `Presences`. The file and
 //! the standbys are told of it beside the loop, behind, and nothing waits for that.
 
 use std::sync::Arc;
