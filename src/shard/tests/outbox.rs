@@ -3,14 +3,17 @@
 use super::*;
 use crate::shard::outbox::OutboxPage;
 
-/// The first page behind a place that has rows.
+/// The first rows behind a place, and all of their record: a page that is read while the commit is
+/// being told ends at its last row, and only the next one ends behind the record.
 async fn rows_behind(handle: &ShardHandle, mut after: OutboxPosition) -> OutboxPage {
+    let mut rows = Vec::new();
     loop {
         let page = in_time(handle.outbox_page(after, 10)).await.expect("open");
-        if !page.rows.is_empty() {
-            return page;
-        }
+        rows.extend(page.rows);
         after = page.upto;
+        if !rows.is_empty() && after.index == u32::MAX {
+            return OutboxPage { rows, upto: after };
+        }
     }
 }
 
