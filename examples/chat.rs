@@ -240,6 +240,7 @@ impl Chat {
             "reconnect" => return Some(Duration::from_millis(frame["after_ms"].as_u64()?)),
             _ => {}
         }
+
         None
     }
 

@@ -101,14 +101,17 @@ mod tests {
             before > Duration::ZERO && before < Duration::from_secs(100 * 365 * 86_400),
             "{before:?}"
         );
+
         while system.since_boot() == before {
             std::hint::spin_loop();
         }
+
         assert!(system.since_boot() > before);
         let manual = Clock::manual(1_000_000);
         let began = manual.since_boot();
         manual.set(5);
         assert_eq!(manual.since_boot(), began);
+
         manual.pass(Duration::from_millis(70));
         assert_eq!(
             (manual.now_ms(), manual.since_boot() - began),

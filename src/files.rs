@@ -47,6 +47,7 @@ pub(crate) fn room_in(folder: &Path) -> io::Result<u64> {
 pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), String> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".new");
+
     let new = path.with_file_name(name);
     let write = || {
         let mut options = std::fs::OpenOptions::new();

@@ -102,6 +102,7 @@ mod tests {
     async fn a_file_that_may_not_grow_is_full_and_one_that_breaks_a_rule_is_not() {
         const TABLE: &str = "CREATE TABLE t(bytes BLOB NOT NULL)";
         const LARGE: &str = "INSERT INTO t VALUES (zeroblob(100000))";
+
         assert_eq!(
             kind(&refused(&[TABLE, "PRAGMA max_page_count = 4"], LARGE).await),
             Kind::Full
@@ -125,6 +126,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("f");
         std::fs::write(&path, [b'x'; 8192]).expect("written");
+
         let mut connection = SqliteConnectOptions::new()
             .filename(&path)
             .connect()
@@ -135,6 +137,7 @@ mod tests {
             .await
             .expect_err("no file of SQLite");
         assert_eq!(kind(&error), Kind::Damaged);
+
         let absent = SqliteConnectOptions::new()
             .filename(folder.path().join("absent/f"))
             .connect()

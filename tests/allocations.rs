@@ -94,6 +94,7 @@ impl Counted {
         let (windows, asked) = channel::<oneshot::Receiver<()>>();
         let (told, counts) = channel();
         let (ready, address) = channel();
+
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -109,6 +110,7 @@ impl Counted {
                 told.send(count).ok();
             }
         });
+
         let (end, ended) = oneshot::channel();
         windows.send(ended).unwrap();
         Self {
@@ -181,6 +183,7 @@ impl Bench {
             admin,
             sockets: Vec::new(),
         };
+
         bench.flush().await;
         for member in &members {
             let client = Client::new(bench.server.address, member);
@@ -195,6 +198,7 @@ impl Bench {
             socket.until_t("ready").await;
             bench.sockets.push(socket);
         }
+
         bench.send(WARM_UP).await;
         bench
     }

@@ -71,6 +71,7 @@ impl Known {
     fn read() -> Self {
         let document = read("docs/configuration.md");
         let (mut flags, mut variables) = (BTreeMap::new(), BTreeSet::new());
+
         for section in document.split("\n## ").skip(1) {
             let title = section.lines().next().unwrap();
             let command = title
@@ -95,6 +96,7 @@ impl Known {
                 }
             }
         }
+
         Self { flags, variables }
     }
 
@@ -225,6 +227,7 @@ fn every_variable_that_chart_image_and_compose_name_is_one_that_the_program_know
     let known = Known::read();
     let mut files: Vec<PathBuf> = files_under("helm");
     files.extend(NAMING.iter().map(|path| root().join(path)));
+
     let (mut unknown, mut seen) = (Vec::new(), BTreeSet::new());
     for file in files {
         for name in variables_in(&read(&file)) {
@@ -237,7 +240,9 @@ fn every_variable_that_chart_image_and_compose_name_is_one_that_the_program_know
             seen.insert(name);
         }
     }
+
     assert_none("no such variable in docs/configuration.md:", &unknown);
+
     for needed in [
         "ROOKERY_JWT_SECRET_FILE",
         "ROOKERY_CLUSTER_KEY_FILE",
@@ -255,6 +260,7 @@ fn every_flag_of_the_compose_file_is_one_that_its_command_knows() {
     let known = Known::read();
     let text = read("docker-compose.yml");
     let (mut command, mut unknown, mut seen) = (None, Vec::new(), 0);
+
     for line in text
         .lines()
         .map(str::trim)
@@ -274,6 +280,7 @@ fn every_flag_of_the_compose_file_is_one_that_its_command_knows() {
             }
         }
     }
+
     assert_none("not known to the command:", &unknown);
     assert!(
         seen >= 5,
@@ -318,12 +325,14 @@ fn the_image_is_built_with_the_toolchain_and_all_members_of_the_workspace() {
         image.contains(&format!("FROM rust:{channel}-")),
         "the Dockerfile is not built with Rust {channel}"
     );
+
     let members = manifest
         .split("members = [")
         .nth(1)
         .and_then(|rest| rest.split(']').next())
         .unwrap();
     let ignored = read(".dockerignore");
+
     for member in members.split('"').skip(1).step_by(2) {
         assert!(
             image.contains(&format!("COPY {member}/Cargo.toml {member}/")),

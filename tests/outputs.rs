@@ -80,6 +80,7 @@ impl Served {
             serde_json::from_slice(&std::fs::read(&ready).ok()?).ok()
         });
         let address = |name: &str| told[name].as_str().unwrap().parse().unwrap();
+
         Self {
             folder,
             child,

@@ -152,6 +152,7 @@ impl Cluster {
         self.living.remove(lost);
         let mut takers = BTreeSet::new();
         let mut moved = 0;
+
         for row in self
             .table
             .rows
@@ -168,6 +169,7 @@ impl Cluster {
             row.push(former);
             moved += 1;
         }
+
         self.table.version += takers.len() as u64;
         Change {
             versions: takers.len(),
@@ -189,11 +191,13 @@ impl Cluster {
                 ..Change::default()
             };
         };
+
         let came = |(before, after): (&Vec<NodeId>, &Vec<NodeId>)| {
             after.iter().filter(|of| !before.contains(of)).count()
         };
         let placed = self.table.rows.iter().zip(&next.rows).map(came).sum();
         self.table = next;
+
         Change {
             versions: 1,
             at_once: 1,
@@ -216,11 +220,13 @@ impl Cluster {
             at_once: 1,
             ..Change::default()
         };
+
         for _ in 0..STEPS_MAX {
             if self.step(&mut change) {
                 return change;
             }
         }
+
         panic!("the balance does not come to rest: {change:?}");
     }
 
@@ -268,6 +274,7 @@ impl Cluster {
                 without_surplus(&self.table, shard, self.replicas, &in_sync)?,
             ))
         };
+
         let shorter: Vec<(ShardId, Vec<NodeId>)> =
             self.table.numbered().filter_map(shorter).collect();
         for (shard, stays) in shorter {
@@ -277,6 +284,7 @@ impl Cluster {
                 *row = stays;
             }
         }
+
         change.versions += owners.len();
         change.at_once = change.at_once.max(owners.len());
         self.table.version += owners.len() as u64;

@@ -156,6 +156,7 @@ mod tests {
                 .map(|rate| rate.per_second)
                 .collect::<Vec<_>>()
         };
+
         let twice_the_shards = per_second(&Size {
             shards: 1024,
             ..SMALL
@@ -166,6 +167,7 @@ mod tests {
             routers: 8,
             ..SMALL
         });
+
         for ((once, shards), all) in per_second(&SMALL)
             .iter()
             .zip(twice_the_shards)

@@ -27,6 +27,7 @@ pub(crate) fn of(size: &Size) -> String {
         routers,
         masters,
     } = size;
+
     let mut text = format!(
         "{shards} shards, {nodes} nodes, {replicas} replicas of each shard, {routers} routers, \
          {masters} masters of Redis\n"
@@ -88,6 +89,7 @@ fn table(text: &mut String, size: &Size, cluster: &Cluster) {
         nodes: [].into(),
         ..table.clone()
     });
+
     head(text, &["the table", ""]);
     line(text, &["bytes of the table", &bytes.to_string()]);
     line(
@@ -101,6 +103,7 @@ fn table(text: &mut String, size: &Size, cluster: &Cluster) {
             ),
         ],
     );
+
     line(
         text,
         &["of these: which shards were claimed", &claimed.to_string()],
@@ -113,6 +116,7 @@ fn table(text: &mut String, size: &Size, cluster: &Cluster) {
             &megabytes(read_by_all(size, cluster)),
         ],
     );
+
     let each_second = read_by_all(size, cluster) * POLLS_A_SECOND;
     line(
         text,
@@ -121,6 +125,7 @@ fn table(text: &mut String, size: &Size, cluster: &Cluster) {
             &megabytes(each_second),
         ],
     );
+
     let body = encoded(table);
     line(
         text,
@@ -129,6 +134,7 @@ fn table(text: &mut String, size: &Size, cluster: &Cluster) {
             &timed(|| Sha256::digest(encoded(table))),
         ],
     );
+
     line(
         text,
         &[
@@ -140,6 +146,7 @@ fn table(text: &mut String, size: &Size, cluster: &Cluster) {
             }),
         ],
     );
+
     line(
         text,
         &[
@@ -154,6 +161,7 @@ fn table(text: &mut String, size: &Size, cluster: &Cluster) {
             &timed(|| first_table(identity(size), &living, size.replicas)),
         ],
     );
+
     let again = || next_table(table, &living, size.replicas, &[].into());
     line(
         text,
@@ -254,6 +262,7 @@ fn clockwork(text: &mut String, size: &Size) {
         text,
         &["by the clock", "a second", "a node", "a master of Redis"],
     );
+
     let nodes = size.nodes as f64;
     for rate in rates(size) {
         let of_master = if rate.spread {
@@ -265,6 +274,7 @@ fn clockwork(text: &mut String, size: &Size) {
             .map(|count| format!("{count:.1}"));
         line(text, &[rate.what, &cells[0], &cells[1], &cells[2]]);
     }
+
     head(text, &["connections", "in all", "at one process"]);
     for kind in connections(size) {
         line(

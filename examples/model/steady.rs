@@ -35,6 +35,7 @@ pub(crate) fn rates(size: &Size) -> Vec<Rate> {
         per_second,
         spread,
     };
+
     vec![
         rate("renewals", shards / RENEW_EVERY, true),
         rate("looks at control records", standbys / LOOK_EVERY, true),
@@ -78,6 +79,7 @@ pub(crate) fn connections(size: &Size) -> [Connections; 4] {
     } = *size;
     let others = nodes.saturating_sub(1);
     let connections = |what, all, at_one| Connections { what, all, at_one };
+
     [
         // Who asks dials: two nodes that ask each other have two.
         connections("links between nodes", nodes * others, 2 * others),

@@ -93,6 +93,7 @@ fn compare(a: &Report, b: &Report, figures: &[String]) -> Result<Compared, Strin
         }
         rows.retain(|row| figures.iter().any(|figure| figure == row.name));
     }
+
     Ok(Compared {
         rows,
         notes: notes(a, b),
@@ -108,6 +109,7 @@ fn notes(a: &Report, b: &Report) -> Vec<String> {
         }
     };
     differs("the target", a.target.kind.clone(), b.target.kind.clone());
+
     let (one, other) = (&a.settings, &b.settings);
     differs("the rate", rate(one.rate), rate(other.rate));
     differs(
@@ -115,6 +117,7 @@ fn notes(a: &Report, b: &Report) -> Vec<String> {
         format!("{:?}", one.members),
         format!("{:?}", other.members),
     );
+
     differs(
         "the number of users online",
         one.online.to_string(),
@@ -125,6 +128,7 @@ fn notes(a: &Report, b: &Report) -> Vec<String> {
         one.conversations.to_string(),
         other.conversations.to_string(),
     );
+
     differs(
         "the payload",
         one.payload_bytes.to_string(),
@@ -136,6 +140,7 @@ fn notes(a: &Report, b: &Report) -> Vec<String> {
         other.in_flight_max.to_string(),
     );
     differs("the spacing", one.spacing.clone(), other.spacing.clone());
+
     for (side, report) in [("A", a), ("B", b)] {
         if !report.verdict.passed {
             notes.push(format!(
@@ -144,6 +149,7 @@ fn notes(a: &Report, b: &Report) -> Vec<String> {
             ));
         }
     }
+
     notes
 }
 
@@ -165,12 +171,15 @@ fn tell(compared: &Compared, max_ratio: Option<f64>) -> usize {
             row.name.to_owned()
         }
     };
+
     for line in ratios::render(&compared.rows, ["A", "B", "B / A"], words) {
         say(&line);
     }
+
     for note in &compared.notes {
         say(&format!("  note         {note}"));
     }
+
     let past = compared.rows.iter().filter(|row| is_past(row)).count();
     if let Some(max) = max_ratio {
         say(&match past {
@@ -181,6 +190,7 @@ fn tell(compared: &Compared, max_ratio: Option<f64>) -> usize {
             ),
         });
     }
+
     past
 }
 
@@ -245,10 +255,12 @@ mod tests {
     fn what_differs_beside_the_figures_is_told() {
         let mut other = example();
         assert!(notes(&example(), &other).is_empty());
+
         other.settings.rate = Some(2_000.0);
         other.target.kind = "cluster".to_owned();
         other.verdict.passed = false;
         other.verdict.faults = vec!["3 lost".to_owned()];
+
         let told = notes(&example(), &other);
         assert_eq!(told.len(), 3, "{told:?}");
         assert!(

@@ -60,6 +60,7 @@ fn pairs(count: u32) -> std::io::Result<Vec<TcpStream>> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     let address = listener.local_addr()?;
     let mut sockets = Vec::new();
+
     for _ in 0..count {
         let reader = TcpStream::connect(address)?;
         reader.set_nonblocking(true)?;
@@ -72,6 +73,7 @@ fn pairs(count: u32) -> std::io::Result<Vec<TcpStream>> {
         socket.set_nodelay(true)?;
         sockets.push(socket);
     }
+
     Ok(sockets)
 }
 

@@ -57,6 +57,7 @@ pub(crate) async fn run(options: &Options) -> Result<Outcome, String> {
     let target = Arc::new(Target::new(&options.target).await?);
     let mut report = output::blank("idle", &target);
     report.settings = options.settings();
+
     let users = options.create(&target, &progress).await?;
     let scraper = Arc::new(Scraper::new(&target));
     let live = Arc::<Live>::default();
@@ -67,29 +68,35 @@ pub(crate) async fn run(options: &Options) -> Result<Outcome, String> {
         scraper: Arc::clone(&scraper),
         progress: Arc::clone(&progress),
     });
+
     let (before, mut warnings) = Snapshot::take(&scraper, &[]).await;
     let begun = Instant::now();
     let (mut held, opening) = options.open(&target, &users, &live, &stop).await?;
     let opening_s = begun.elapsed().as_secs_f64();
     let (all_open, _) = Snapshot::take(&scraper, &[]).await;
     progress.say(&format!("{} sockets are open", users.len()));
+
     let all_since = Instant::now();
     tokio::select! {
         () = tokio::time::sleep(options.duration) => {}
         () = stop.cancelled() => warnings.push("interrupted: the sockets were held for a shorter time".to_owned()),
     }
+
     let (end, more) = Snapshot::take(&scraper, &[]).await;
     warnings.extend(more);
+
     let open_at_end = live.open.load(Ordering::Relaxed);
     let held_s = all_since.elapsed().as_secs_f64();
     report.series = sampler.finish();
     stop.cancel();
     report.audit = audit(&mut held, users.len()).await?;
+
     let growth = all_open
         .resident_bytes()
         .zip(before.resident_bytes())
         .map(|(now, earlier)| now - earlier);
     let sessions = u64::from(options.sockets);
+
     report.idle = Some(Idle {
         sessions,
         conversations: u64::from(options.conversations),
@@ -104,6 +111,7 @@ pub(crate) async fn run(options: &Options) -> Result<Outcome, String> {
         server_processors: end.server_processors_since(&all_open),
         client: end.client_since(&all_open, sessions),
     });
+
     report.verdict = Verdict::of(&report.audit, warnings);
     options.output.finish(&report, &progress)
 }
@@ -134,6 +142,7 @@ impl Options {
         ));
         let admin = format!("{run}-admin");
         let token = target.tokens.of(&admin).await?;
+
         for _ in 0..self.conversations {
             for some in users.chunks(MEMBERS_MAX) {
                 let body = serde_json::json!({"participants": some});
@@ -146,6 +155,7 @@ impl Options {
                 created.map_err(|error| format!("creating a conversation: {error}"))?;
             }
         }
+
         Ok(users)
     }
 
@@ -170,6 +180,7 @@ impl Options {
                 session.map_err(|error| format!("socket {number} of {}: {error}", users.len()))?;
             Ok::<_, String>((session, micros(begun.elapsed())))
         });
+
         let width = usize::try_from(self.opening).map_err(|error| error.to_string())?;
         let mut opening = stream::iter(opening).buffer_unordered(width);
         let (mut held, mut open) = (Held::new(), histogram()?);
@@ -177,6 +188,7 @@ impl Options {
             open.saturating_record(took_us);
             held.spawn(hold(session, Arc::clone(live), stop.clone()));
         }
+
         Ok((held, open))
     }
 }

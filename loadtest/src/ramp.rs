@@ -61,11 +61,13 @@ fn factor(text: &str) -> Result<f64, String> {
 pub(crate) async fn run(options: &Options) -> Result<Outcome, String> {
     let mut settings = options.load.settings(options.target.timeout)?;
     settings.duration_s = options.step_duration.as_secs_f64();
+
     let progress = options.output.progress();
     let stop = output::stop_on_interrupt(&progress);
     let target = Target::new(&options.target).await?;
     let mut report = output::blank("ramp", &target);
     report.settings = settings;
+
     let mut ramp = Ramp {
         slo: options.slo(),
         ..Ramp::default()
@@ -73,6 +75,7 @@ pub(crate) async fn run(options: &Options) -> Result<Outcome, String> {
     let mut rig = Rig::start(target, &options.load, &report.settings, &progress, &stop).await?;
     let mut warnings = Vec::new();
     rig.warm_up(options.from).await?;
+
     for rate in options.rates() {
         let load = rig.measure(rate, options.step_duration).await?;
         if stop.is_cancelled() {
@@ -93,6 +96,7 @@ pub(crate) async fn run(options: &Options) -> Result<Outcome, String> {
         }
         ramp.highest_rate = Some(rate);
     }
+
     progress.say("reading the history back");
     let (audit, series, more) = rig.finish().await?;
     warnings.extend(more);
@@ -132,6 +136,7 @@ fn broken(slo: &Slo, load: &Load) -> Vec<String> {
             ms(slo.post_p99_ms)
         ));
     }
+
     if let Some(within) = slo.deliver_p99_ms
         && load.deliver.p99_ms > within
     {
@@ -141,6 +146,7 @@ fn broken(slo: &Slo, load: &Load) -> Vec<String> {
             ms(within)
         ));
     }
+
     let failed = load.sends.failed + load.sends.unsent;
     let share = float(failed) / float(load.sends.scheduled.max(1));
     if share > slo.errors {
@@ -150,6 +156,7 @@ fn broken(slo: &Slo, load: &Load) -> Vec<String> {
             slo.errors * 100.0
         ));
     }
+
     broke
 }
 
@@ -209,6 +216,7 @@ mod tests {
             deliver_p99_ms: Some(200.0),
             errors: 0.01,
         };
+
         let latency = |p99_ms| Latency {
             p99_ms,
             ..Latency::default()
@@ -224,9 +232,11 @@ mod tests {
             deliver: latency(deliver),
             ..Load::default()
         };
+
         assert!(broken(&slo, &load(100.0, 200.0, 5, 5)).is_empty());
         assert_eq!(broken(&slo, &load(101.0, 201.0, 0, 0)).len(), 2);
         assert_eq!(broken(&slo, &load(1.0, 1.0, 5, 6)).len(), 1);
+
         let any = Slo {
             deliver_p99_ms: None,
             ..slo

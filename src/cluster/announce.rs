@@ -54,6 +54,7 @@ impl Announcer {
                 .is_ok();
             names_us.then_some(table)
         };
+
         let Some(wait) = wait else {
             return named
                 .await

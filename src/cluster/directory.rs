@@ -131,17 +131,21 @@ mod tests {
         ));
         sleep(POLL * 3).await;
         assert!(!following.is_finished());
+
         put(Ok(table(2)));
         let mut seen = following.await.expect("no panic").expect("a table");
         assert_eq!(seen.borrow_and_update().version, 2);
+
         put(Ok(table(1)));
         sleep(FALLEN_AFTER - POLL * 2).await;
         put(Err(TableError::Unanswered));
         sleep(POLL * 3).await;
         assert!(!seen.has_changed().expect("it is followed"));
+
         put(Ok(table(3)));
         seen.changed().await.expect("it is followed");
         assert_eq!(seen.borrow_and_update().version, 3);
+
         put(Ok(table(2)));
         seen.changed().await.expect("it is followed");
         assert_eq!(seen.borrow().version, 2, "it fell back, and stands");

@@ -170,6 +170,7 @@ mod tests {
             .expect("two are left")
             .expect("a change");
         assert_eq!((drained.version, &drained.rows), (2, &table.rows));
+
         assert_eq!(
             drained.changes.draining,
             BTreeMap::from([(node(3), mark())])
@@ -179,9 +180,11 @@ mod tests {
             Ok(None),
             "it is draining already"
         );
+
         let back = without_mark(&drained, &node(3)).expect("a change");
         assert!(back.version == 3 && back.changes.is_empty());
         assert_eq!(without_mark(&back, &node(3)), None);
+
         let has = left(&drained, &node(3));
         assert!(has.owned > 0 && has.standbys > 0);
         assert!(
@@ -203,20 +206,24 @@ mod tests {
              would be left (node-1 does not answer, or is about to stop). Start another node first, or take back another \
              drain with `rookery cluster undrain`"
         );
+
         let drained = marked(&table, 1, &[1, 2, 3], 2)
             .expect("two are left")
             .expect("a change");
         let second = marked(&drained, 2, &[1, 2, 3], 2).expect_err("one would be left");
+
         assert!(
             second.contains("only node-3 would be left (node-1 is draining)"),
             "{second}"
         );
+
         let lone = marked(&alone, 1, &[1], 1).expect_err("there is no other");
         assert!(
             lone.contains("1 copy of each shard is to be kept")
                 && lone.contains("none would be left."),
             "{lone}"
         );
+
         let unknown = marked(&table, 9, &[1, 2, 3], 2).expect_err("there is no such node");
         assert!(
             unknown.contains("no node node-9") && unknown.ends_with("node-1, node-2, node-3"),

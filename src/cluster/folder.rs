@@ -163,12 +163,14 @@ mod tests {
         let mut fresh = Folder::open(folder.path(), &one).expect("a fresh one");
         let (ours, theirs) = (identity(), identity());
         assert_eq!(fresh.identity(), None);
+
         fresh.check(theirs).expect("a fresh one fits any");
         fresh.mark(ours).expect("marked");
         fresh
             .mark(theirs)
             .expect("marked already, and left as it is");
         let again = Folder::open(folder.path(), &one).expect("ours");
+
         assert_eq!(again.identity(), Some(ours));
         again.check(ours).expect("the same");
         refused(again.check(theirs), "but Redis holds cluster");
@@ -176,6 +178,7 @@ mod tests {
             again.check(Identity { shards: 8, ..ours }),
             "was made with 4 shards",
         );
+
         refused(
             Folder::open(folder.path(), &two),
             "belongs to node-1, not to node-2",
@@ -194,6 +197,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut ours = Folder::open(folder.path(), &NodeId::from("node-1")).expect("a fresh one");
         ours.mark(identity()).expect("marked");
+
         let table = |identity| Table {
             version: 3,
             identity,
@@ -202,9 +206,11 @@ mod tests {
             claimed: BTreeSet::new(),
             changes: Changes::default(),
         };
+
         assert_eq!(ours.last_table(), Ok(None));
         ours.remember(&table(identity())).expect("written");
         assert_eq!(ours.last_table(), Ok(None));
+
         let good = table(ours.identity().expect("marked"));
         ours.remember(&good).expect("written");
         assert_eq!(ours.last_table(), Ok(Some(good)));

@@ -71,6 +71,7 @@ async fn ask(
     if let Some(found) = store.identity().await? {
         return Ok(Ok(found));
     }
+
     let new = match folder.identity() {
         None => Identity {
             cluster: ClusterId::random(),
@@ -159,16 +160,19 @@ mod tests {
             .await
             .expect("created");
         assert_eq!(made.shards, 16);
+
         assert_eq!(bench.identify(&store, "node-2", wish(16)).await, Ok(made));
         assert_eq!(
             bench.identify(&store, "node-1", wish(16)).await,
             Ok(made),
             "again"
         );
+
         refused(
             bench.identify(&store, "node-3", wish(32)).await,
             "was made with 16 shards, not 32; give --shards 16",
         );
+
         assert_eq!(
             bench.folder("node-3").identity(),
             None,
@@ -202,10 +206,12 @@ mod tests {
             .await
             .expect("created");
         let empty = bench.store("empty").await;
+
         refused(
             bench.identify(&empty, "node-1", wish(16)).await,
             "--adopt-local",
         );
+
         assert_eq!(empty.identity().await, Ok(None), "nothing was created");
         let adopt = Wish {
             shards: 16,
@@ -231,6 +237,7 @@ mod tests {
         for start in starts.collect::<Vec<_>>() {
             joined.push(start.await.expect("no panic").expect("joined"));
         }
+
         joined.dedup();
         assert_eq!(joined.len(), 1);
     }

@@ -232,9 +232,11 @@ mod tests {
                 .await
                 .expect("registers");
             let path = self.folder.path().join(name);
+
             std::fs::create_dir_all(&path).expect("a folder");
             let mut folder = Folder::open(&path, &node).expect("its own");
             folder.mark(self.identity).expect("marked");
+
             Placement {
                 store: Arc::clone(&self.store),
                 identity: self.identity,
@@ -273,16 +275,19 @@ mod tests {
             one.waiting.sentence(),
             "waiting for nodes: 2 of 3 have registered (--expect-nodes): node-1, node-3"
         );
+
         let two = bench.node("node-2", 2).await;
         let (mut seen, mut late) = (None, None);
         assert_eq!(two.look(&mut seen).await, Ok(false));
         assert_eq!(two.look(&mut seen).await, Ok(true));
         assert_eq!(three.look(&mut late).await, Ok(true));
+
         let table = bench.table().await.expect("written");
         assert_eq!(
             (table.version, table.nodes.len(), table.rows.len()),
             (1, 3, 16)
         );
+
         for node in [&one, &two, &three] {
             assert!(
                 table.owned_by(&node.node).next().is_some(),
@@ -300,6 +305,7 @@ mod tests {
             bench.node("b", 2).await,
             bench.node("c", 3).await,
         ];
+
         let running: Vec<_> = nodes
             .into_iter()
             .map(|node| tokio::spawn(node.run()))
@@ -309,10 +315,12 @@ mod tests {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         };
+
         tokio::time::timeout(Duration::from_secs(30), written)
             .await
             .expect("a table");
         tokio::time::sleep(LOOK.0 * 3).await;
+
         assert_eq!(bench.table().await.map(|table| table.version), Some(1));
         running.iter().for_each(tokio::task::JoinHandle::abort);
     }
@@ -327,6 +335,7 @@ mod tests {
         ];
         let mut seen = None;
         first[0].look(&mut seen).await.expect("writes");
+
         let rows = bench.table().await.expect("written").rows;
         for (name, port) in [("b", 22), ("late", 4)] {
             let (node, mut its) = (bench.node(name, port).await, None);
@@ -336,10 +345,13 @@ mod tests {
             assert_eq!(table.addresses(&node.node), Some(&addresses(port)));
             assert_eq!(table.rows, rows);
         }
+
         assert_eq!(bench.table().await.expect("written").version, 3);
+
         // One that did not see the others' changes loses its swap, and wins the next.
         let (moved, mut old) = (bench.node("a", 11).await, seen);
         settle(&moved, &mut old).await;
+
         assert_eq!(
             bench.table().await.expect("written").addresses(&moved.node),
             Some(&addresses(11))
@@ -380,8 +392,10 @@ mod tests {
             claimed: claimed.clone(),
             changes: Changes::default(),
         };
+
         node.folder.remember(&lost).expect("written");
         settle(&node, &mut None).await;
+
         let table = bench.table().await.expect("written");
         assert_eq!((&table.rows, &table.claimed), (&rows, &claimed));
         assert_eq!(table.addresses(&node.node), Some(&addresses(1)));
@@ -406,6 +420,7 @@ mod tests {
             claimed: BTreeSet::new(),
             changes: Changes::default(),
         };
+
         // The store answers that there is none; a table of an earlier run that differs is not what
         // this process saw.
         node.folder
@@ -415,6 +430,7 @@ mod tests {
             })
             .expect("written");
         let mut seen = Some(stood.clone());
+
         settle(&node, &mut seen).await;
         assert_eq!(bench.table().await.expect("written").rows, stood.rows);
     }
@@ -431,17 +447,21 @@ mod tests {
         settle(&nodes[0], &mut seen).await;
         nodes[0].claimed.add([ShardId(5)]);
         settle(&nodes[0], &mut seen).await;
+
         let told = bench.table().await.expect("written");
         assert_eq!(told.claimed, BTreeSet::from([ShardId(5)]));
+
         // Another one, of a version that knows no such thing, leaves it out.
         let forgot = Table {
             version: told.version + 1,
             claimed: BTreeSet::new(),
             ..told.clone()
         };
+
         assert_eq!(bench.store.swap(told.version, forgot).await, Ok(true));
         settle(&nodes[0], &mut seen).await;
         assert_eq!(bench.table().await.expect("written").claimed, told.claimed);
+
         let kept = nodes[0]
             .folder
             .last_table()

@@ -59,6 +59,7 @@ impl Invocation {
         let matches = command.try_get_matches_from(args).map_err(Refused::Flags)?;
         let cli = Cli::from_arg_matches(&matches).map_err(Refused::Flags)?;
         let secrets = Secrets::gather(environment)?;
+
         match cli.subcommand {
             None => Ok(Self::Dev(Box::new(cli.settings), secrets)),
             Some(Sub::Dev(settings)) => Ok(Self::Dev(settings, secrets)),

@@ -104,6 +104,7 @@ impl Seat {
         let mut state = self.state();
         change(&mut state);
         let idle = state.turns == 0 && !state.begun && !state.left;
+
         match (idle, state.since) {
             (true, None) if !self.evicted.is_cancelled() => {
                 let now = Instant::now();

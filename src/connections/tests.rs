@@ -139,6 +139,7 @@ async fn enter(stream: TcpStream, entrant: Entrant, begun: Arc<AtomicUsize>, go_
             return refused.refuse(stream, full).await;
         }
     };
+
     let turns = place.turns();
     let service = service_fn(move |request| {
         let (turn, responding) = (
@@ -147,6 +148,7 @@ async fn enter(stream: TcpStream, entrant: Entrant, begun: Arc<AtomicUsize>, go_
         );
         async move { Ok::<_, Infallible>(turn.over(responding.await)) }
     });
+
     let mut serving = std::pin::pin!(
         http1::Builder::new().serve_connection(TokioIo::new(place.noted(stream)), service)
     );
@@ -279,6 +281,7 @@ async fn a_refused_client_that_writes_its_whole_body_first_is_told_so() {
     let mut busy = port.client().await;
     busy.ask("/slow").await;
     port.until("it is busy", |port| port.begun() == 1).await;
+
     let mut newcomer = port.client().await;
     let body = "x".repeat(512 * 1024);
     newcomer
@@ -288,6 +291,7 @@ async fn a_refused_client_that_writes_its_whole_body_first_is_told_so() {
         ))
         .await;
     let refused = newcomer.rest().await;
+
     assert!(
         refused.starts_with("HTTP/1.1 503") && refused.contains("connection: close\r\n"),
         "{refused}"

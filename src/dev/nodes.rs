@@ -288,10 +288,12 @@ mod tests {
             changes: Changes::default(),
         };
         let more = next_table(&current, &nodes(1..=4, 2)).expect("enough nodes");
+
         assert_eq!(
             (more.version, &more.rows, &more.nodes),
             (5, &rows, &nodes(1..=4, 2))
         );
+
         let refused = next_table(&current, &nodes(1..=2, 2)).expect_err("node-3 is missing");
         assert!(
             refused.starts_with("node-3 owns shards") && !refused.contains('\n'),

@@ -25,6 +25,7 @@ pub fn token(settings: &TokenSettings, secrets: Secrets) -> Result<(), String> {
             )
         })?,
     };
+
     let token = auth::issue(
         secret.expose(),
         &settings.user,

@@ -369,6 +369,7 @@ mod tests {
             .await
             .expect("a connection");
         let (accepted, _) = listener.accept().await.expect("a connection");
+
         let forging = async {
             let mut head = Vec::new();
             while !head.ends_with(b"\r\n\r\n") {
@@ -385,6 +386,7 @@ mod tests {
                 copied = copy(&mut to_read, &mut from_write) => drop(copied),
             }
         };
+
         let (node, owner) = (of("a", Role::Node), of("b", Role::Node));
         let (config, peer) = (Config::default(), owner.id.clone());
         let asking = request_link(&node, &peer, &config, stream);

@@ -158,6 +158,7 @@ mod tests {
             End::Requester,
             &proof
         ));
+
         let changed = [
             Terms {
                 version: 5,
@@ -193,9 +194,11 @@ mod tests {
                 ..terms()
             },
         ];
+
         for other in changed {
             assert!(!other.holds(&key, End::Requester, &proof), "{other:?}");
         }
+
         assert!(!terms().holds(&key, End::Requester, &[]));
     }
 

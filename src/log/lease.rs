@@ -199,6 +199,7 @@ mod tests {
         let lease = Lease::new(Some(T), at(1_000));
         lease.end(at(1_200));
         assert_eq!(lease.freshness(at(1_200)), Freshness::Stale { ms: 200 });
+
         for sent in [1_100, 1_200] {
             lease.prove(at(sent));
             assert!(
@@ -206,8 +207,10 @@ mod tests {
                 "sent before the end, or in that very millisecond"
             );
         }
+
         lease.prove(at(1_201));
         assert_eq!(lease.remaining(at(1_201)), Some(at(2_700)));
+
         lease.end(at(1_300));
         lease.go_on();
         assert_eq!(
@@ -215,6 +218,7 @@ mod tests {
             Freshness::Strict,
             "it was not given away"
         );
+
         let local = Lease::new(None, at(1_000));
         local.end(at(1_200));
         assert!(local.has_ended(at(1_300)), "whatever the log is");

@@ -165,10 +165,12 @@ mod tests {
             receipts: 2,
         };
         assert_eq!((counts[Stream::Messages], counts[Stream::Receipts]), (1, 2));
+
         counts[Stream::Receipts] = 5;
         for (stream, count) in counts.iter_mut() {
             *count += if stream == Stream::Messages { 10 } else { 20 };
         }
+
         assert_eq!(
             counts,
             PerStream {
@@ -205,6 +207,7 @@ mod tests {
                 receipts: 10,
             },
         );
+
         assert_eq!(
             low.zip(high).map(|(a, b)| b - a),
             PerStream {
@@ -212,6 +215,7 @@ mod tests {
                 receipts: 0
             }
         );
+
         assert!(low.zip(high).all(|(a, b)| a <= b));
         assert!(
             !low.zip(high).all(|(a, b)| a < b) && !high.zip(low).all(|(a, b)| a <= b),
@@ -232,17 +236,20 @@ mod tests {
             messages: 3_u64,
             receipts: 400,
         };
+
         assert_eq!(serde_json::to_string(&written).unwrap(), "[3,400]");
         assert_eq!(
             serde_json::from_str::<PerStream<u64>>("[3,400]").unwrap(),
             written
         );
+
         let bytes = rmp_serde::to_vec_named(&written).unwrap();
         assert_eq!(bytes, rmp_serde::to_vec_named(&[3_u64, 400]).unwrap());
         assert_eq!(
             rmp_serde::from_slice::<PerStream<u64>>(&bytes).unwrap(),
             written
         );
+
         for wrong in ["[3]", "[3,400,5]", "{\"messages\":3,\"receipts\":400}"] {
             assert!(
                 serde_json::from_str::<PerStream<u64>>(wrong).is_err(),

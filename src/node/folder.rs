@@ -55,6 +55,7 @@ impl FolderLock {
     pub fn take_unfinished(folder: &Path) -> Result<Self, String> {
         let told = |error: std::io::Error| format!("data folder {}: {error}", folder.display());
         std::fs::create_dir_all(folder).map_err(told)?;
+
         let path = folder.join(LOCK_FILE);
         let file = OpenOptions::new()
             .create(true)

@@ -229,6 +229,7 @@ mod tests {
             messages: tail(7, 0xab),
             receipts: tail(0, 0),
         };
+
         for known in [None, Some(stands)] {
             let (shard, query) = parts(&begin_path(ShardId(12), u64::MAX, known));
             assert_eq!(shard, Some(ShardId(12)));
@@ -240,6 +241,7 @@ mod tests {
                 })
             );
         }
+
         let (shard, query) = parts(&read_path(ShardId(3), (1, 2), 4096));
         assert_eq!(shard, Some(ShardId(3)));
         assert_eq!(
@@ -250,6 +252,7 @@ mod tests {
                 from: 4096
             })
         );
+
         for malformed in [
             "",
             "run=x",
@@ -259,6 +262,7 @@ mod tests {
         ] {
             assert_eq!(asked(&Method::POST, malformed), None, "{malformed}");
         }
+
         assert_eq!(asked(&Method::GET, "run=1&id=2"), None);
     }
 }

@@ -249,6 +249,7 @@ mod tests {
             [b'k', b'o'].map(|byte| ClusterKey::new(&[byte; 32]).expect("long enough"));
         let (now, path) = (1_700_000_000_000, "/shards/3/owner?node=node-2");
         let proof = proof_of(&key, &Method::POST, path, now);
+
         assert!(is_proven(&key, &Method::POST, path, &proof, now + 59_000));
         assert!(
             !is_proven(&key, &Method::POST, path, &proof, now + 61_000),
@@ -263,6 +264,7 @@ mod tests {
             now
         ));
         assert!(!is_proven(&key, &Method::DELETE, path, &proof, now));
+
         let named = proof_of(&key, &Method::POST, "/nodes/node-2/drain?by=anna", now);
         assert!(
             !is_proven(
@@ -274,11 +276,13 @@ mod tests {
             ),
             "who asks is proven too"
         );
+
         let later = proof.replacen("1700000000000", "1700000000001", 1);
         assert!(
             !is_proven(&key, &Method::POST, path, &later, now),
             "its time is proven too"
         );
+
         for malformed in [
             "",
             ":",
@@ -303,6 +307,7 @@ mod tests {
             Some(Asked::Drain(NodeId::from("node-2.a@b:c")))
         );
         assert_eq!(asked("/balance"), Some(Asked::Balance));
+
         for path in [
             "/shards/x/owner",
             "/nodes//drain",
@@ -313,11 +318,13 @@ mod tests {
         ] {
             assert_eq!(of(path), None, "{path}");
         }
+
         assert_eq!(is_name("anna@desk-1"), Some("anna@desk-1".to_owned()));
         for bad in ["", "anna otto", "anna%0a", &"a".repeat(129)] {
             assert_eq!(is_name(bad), None, "{bad}");
             assert!(is_name(&as_name(bad)).is_some(), "{bad}");
         }
+
         assert_eq!(as_name("Änna o\n"), "_nna_o_");
     }
 }

@@ -115,6 +115,7 @@ mod tests {
             cut_off: Some(false),
             ..ClusterNode::at("h:1")
         };
+
         let shard = |shard| {
             let [owner, standby] = ["node-1", "node-2"].map(NodeId::from);
             let standbys = Some(vec![ClusterStandby {
@@ -127,6 +128,7 @@ mod tests {
                 ..ClusterShard::of(shard, &[owner, standby], None)
             }
         };
+
         let nodes = ["node-1", "node-2"]
             .map(|id| (NodeId::from(id), node()))
             .into();
@@ -144,6 +146,7 @@ mod tests {
         let gone = NodeId::from("node-3");
         drained.nodes.insert(gone.clone(), ClusterNode::at("h:3"));
         assert_eq!(troubles(&drained), ["node-3 does not answer"]);
+
         drained.draining.insert(
             gone.clone(),
             Drain {
@@ -151,6 +154,7 @@ mod tests {
                 by: "anna@desk".to_owned(),
             },
         );
+
         assert!(troubles(&drained).is_empty());
         drained.shards[0].standby.push(gone);
         assert_eq!(
@@ -166,6 +170,7 @@ mod tests {
         let mut ill = cluster();
         ill.shards[3].epoch = None;
         ill.shards[4].standby.clear();
+
         for shard in &mut ill.shards[..10] {
             shard
                 .standbys
@@ -173,9 +178,11 @@ mod tests {
                 .flatten()
                 .for_each(|standby| standby.in_sync = false);
         }
+
         if let Some(node) = ill.nodes.get_mut(&NodeId::from("node-2")) {
             node.ready = None;
         }
+
         assert_eq!(
             troubles(&ill),
             [

@@ -61,6 +61,7 @@ impl Subject for Process {
             since_ms: 7,
             by: "anna@desk".to_owned(),
         };
+
         let table = Table {
             version: 3,
             identity,
@@ -72,6 +73,7 @@ impl Subject for Process {
                 ..Changes::default()
             },
         };
+
         let at = |messages, receipts| PerStream {
             messages: Offset(messages),
             receipts: Offset(receipts),
@@ -92,6 +94,7 @@ impl Subject for Process {
     fn digest(&self, shard: ShardId, node: Option<NodeId>) -> Digesting {
         let going_on = self.digesting.clone();
         self.digests.fetch_add(1, Ordering::SeqCst);
+
         async move {
             going_on.cancelled().await;
             match shard.0 {
@@ -133,6 +136,7 @@ async fn get(address: SocketAddr, method: &str, path: &str) -> (u16, String, Str
         .expect("text")
         .to_owned();
     let status = answer.status().as_u16();
+
     let body = answer
         .into_body()
         .collect()
@@ -190,8 +194,10 @@ async fn cluster_joins_the_table_with_what_owners_tell() {
     let port = serve(Arc::default());
     let (status, kind, body) = get(port.address(), "GET", "/cluster").await;
     assert_eq!((status, kind.as_str()), (200, "application/json"));
+
     let told: serde_json::Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!(told["table_version"], 3);
+
     let node = |draining: serde_json::Value| {
         let mut node = serde_json::json!({"peer": "127.0.0.1:2", "sessions": null, "ready": null, "cut_off": null});
         if !draining.is_null() {
@@ -203,12 +209,14 @@ async fn cluster_joins_the_table_with_what_owners_tell() {
     assert_eq!(told["nodes"]["node-1"], node(serde_json::Value::Null));
     assert_eq!(told["nodes"]["node-2"], node(mark.clone()));
     assert_eq!(told["draining"], serde_json::json!({"node-2": mark}));
+
     let offsets = |messages: u64, receipts: u64| serde_json::json!({"messages": messages, "receipts": receipts});
     let owned = serde_json::json!({
         "shard": 0, "owner": "node-1", "standby": ["node-2"],
         "standbys": [{"node": "node-2", "in_sync": true}], "epoch": 7, "tails": offsets(42, 5),
         "committed": offsets(42, 5), "applied": offsets(40, 5), "durable": offsets(30, 4), "lag": 2,
     });
+
     assert_eq!(told["shards"][0], owned);
     assert_eq!(told["shards"][1]["owner"], "node-2");
     assert!(told["shards"][1]["epoch"].is_null());
@@ -229,6 +237,7 @@ async fn what_changes_the_cluster_needs_a_proof_and_what_is_only_told_needs_none
             "{method} {path}: {status} {why}"
         );
     }
+
     for (method, path) in [
         ("GET", "/shards/0/owner"),
         ("GET", "/nodes/node-1/drain"),
@@ -240,6 +249,7 @@ async fn what_changes_the_cluster_needs_a_proof_and_what_is_only_told_needs_none
             "{method} {path}"
         );
     }
+
     let (status, _, why) = get(port.address(), "GET", "/balance").await;
     assert_eq!((status, why), (503, format!("{NO_NODE}\n")));
 }
@@ -263,19 +273,24 @@ async fn a_port_that_is_dropped_takes_no_more_connections() {
 async fn a_digest_is_told_of_what_is_here_and_of_nothing_else() {
     let process = Arc::new(Process::default());
     process.digesting.cancel();
+
     let port = serve(Arc::clone(&process));
     let (status, kind, body) = get(port.address(), "GET", "/shards/12/digest").await;
     assert_eq!((status, kind.as_str()), (200, "application/json"));
+
     let told: serde_json::Value = serde_json::from_str(&body).expect("JSON");
     let tail = |offset: u64| serde_json::json!({"offset": offset, "chain": "0".repeat(32)});
     let expected = serde_json::json!({
         "shard": 12, "node": "node-1", "role": "standby", "applied": [tail(5), tail(0)], "digest": "ab".repeat(32),
     });
     assert_eq!(told, expected);
+
     let (_, _, named) = get(port.address(), "GET", "/shards/12/digest?node=node-7").await;
     assert!(named.contains("node-7"), "{named}");
+
     let (absent, _, why) = get(port.address(), "GET", "/shards/1/digest").await;
     assert_eq!((absent, why.as_str()), (503, "the disk\n"));
+
     for path in [
         "/shards/13/digest",
         "/shards/x/digest",
@@ -285,6 +300,7 @@ async fn a_digest_is_told_of_what_is_here_and_of_nothing_else() {
     ] {
         assert_eq!(get(port.address(), "GET", path).await.0, 404, "{path}");
     }
+
     assert_eq!(
         get(port.address(), "POST", "/shards/12/digest").await.0,
         405
@@ -298,6 +314,7 @@ async fn one_digest_is_made_at_a_time_and_probes_are_answered_meanwhile() {
     let address = port.address();
     let first = tokio::spawn(async move { get(address, "GET", "/shards/12/digest").await.0 });
     let begun = std::time::Instant::now();
+
     while process.digests.load(Ordering::SeqCst) == 0 {
         assert!(
             begun.elapsed() < Duration::from_secs(20),
@@ -305,9 +322,11 @@ async fn one_digest_is_made_at_a_time_and_probes_are_answered_meanwhile() {
         );
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+
     let (status, _, body) = get(address, "GET", "/shards/12/digest").await;
     assert!(status == 503 && body.contains("another"), "{status} {body}");
     assert_eq!(get(address, "GET", "/livez").await.0, 200);
+
     process.digesting.cancel();
     assert_eq!(first.await.expect("no panic"), 200);
 }

@@ -91,6 +91,7 @@ mod tests {
             told(Some("[::1]:80"), "[::]:7080"),
             Ok("[::1]:80".to_owned())
         );
+
         for bad in ["::1", "node-1:http", "node-1:70000", ":80"] {
             assert!(told(Some(bad), "127.0.0.1:7080").is_err(), "{bad}");
         }

@@ -489,6 +489,7 @@ mod tests {
     fn a_frame_may_carry_a_ref_and_no_other_field_that_is_not_its_own() {
         let (reference, frame) = ClientFrame::parse(br#"{"t":"ping","ref":{"a":1}}"#);
         assert!(frame.is_ok() && reference == Some(serde_json::json!({"a": 1})));
+
         for (sent, named) in [
             (r#"{"t":"ping","ref":1,"unknown":1}"#, "unknown"),
             (
@@ -507,6 +508,7 @@ mod tests {
                 "{sent}"
             );
         }
+
         assert!(ClientFrame::parse(b"[1]").1.is_err());
     }
 
@@ -535,6 +537,7 @@ mod tests {
             created: 9,
             kind: &kind,
         };
+
         assert_eq!(
             String::from_utf8(frame.encode()).expect("text"),
             r#"{"t":"event","conversation":"c","seq":3,"created":9,"kind":"left","by":"bob","user":"bob"}"#

@@ -170,6 +170,7 @@ mod tests {
             )
         };
         assert!(of(&nested(OBJECT_DEPTH_MAX)).is_ok());
+
         for bad in [
             "1",
             "[]",
@@ -186,6 +187,7 @@ mod tests {
         ] {
             assert_eq!(of(bad), Err(Code::Invalid), "{bad}");
         }
+
         let sized = |bytes: usize| format!(r#"{{"a":"{}"}}"#, "x".repeat(bytes - 8));
         assert!(of(&sized(OBJECT_BYTES_MAX)).is_ok());
         assert_eq!(of(&sized(OBJECT_BYTES_MAX + 1)), Err(Code::TooLarge));

@@ -74,6 +74,7 @@ impl Operation {
             Code::MessageUnknown => names("{id}"),
             _ => false,
         };
+
         Code::ALL
             .into_iter()
             .filter(|code| common(*code) || self.facts().refusals.contains(code))

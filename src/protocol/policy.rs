@@ -155,6 +155,7 @@ impl Action {
         } else {
             format!("the role {}", named.join(" or "))
         };
+
         let member = member.map_or(String::new(), |setting| {
             format!(", or member where {}", setting.wanted())
         });
@@ -203,6 +204,7 @@ mod tests {
                 }
             }
         }
+
         all
     }
 
@@ -281,6 +283,7 @@ mod tests {
             typing: false,
             ..Settings::default()
         };
+
         assert_eq!(
             told(Role::Member, closed, Action::Send),
             "sending messages takes the role admin or moderator, or member where settings.post is \

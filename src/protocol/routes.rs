@@ -382,6 +382,7 @@ mod tests {
                 "{one:?}"
             );
         }
+
         assert_eq!(Endpoint::Reaction.allow(), "DELETE, PUT");
         assert_eq!(Endpoint::Messages.allow(), "GET, HEAD, POST");
         assert_eq!(Endpoint::Message.allow(), "DELETE, GET, HEAD, PATCH");

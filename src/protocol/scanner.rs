@@ -28,6 +28,7 @@ pub(super) fn member(body: &[u8], name: &str) -> Result<Option<Option<Arc<str>>>
     };
     let mut found = None;
     scanner.expect('{')?;
+
     while !scanner.comes('}') {
         let of = scanner.string()?;
         scanner.expect(':')?;
@@ -43,6 +44,7 @@ pub(super) fn member(body: &[u8], name: &str) -> Result<Option<Option<Arc<str>>>
         }
         scanner.comes(',');
     }
+
     Ok(found)
 }
 
@@ -121,9 +123,11 @@ impl<'a> Scanner<'a> {
             self.at += "null".len();
             return Ok(None);
         }
+
         if !self.rest().starts_with('{') {
             return Err(invalid(self.name, "is a JSON object or null"));
         }
+
         self.value(OBJECT_DEPTH_MAX)?;
         if self.compact.len() > OBJECT_BYTES_MAX {
             let detail = format!(
@@ -132,6 +136,7 @@ impl<'a> Scanner<'a> {
             );
             return Err(Problem::new(Code::TooLarge, detail));
         }
+
         Ok(Some(Arc::from(std::mem::take(&mut self.compact))))
     }
 
@@ -156,6 +161,7 @@ impl<'a> Scanner<'a> {
         self.expect('{')?;
         self.compact.push('{');
         let mut names = HashSet::new();
+
         while !self.comes('}') {
             if !names.is_empty() {
                 self.expect(',')?;
@@ -171,6 +177,7 @@ impl<'a> Scanner<'a> {
             self.compact.push(':');
             self.value(depth)?;
         }
+
         self.compact.push('}');
         Ok(())
     }
@@ -257,5 +264,6 @@ pub(super) fn first_of(text: &str, depth_max: usize) -> Option<(&str, &str)> {
             return None;
         }
     }
+
     (depth == 0 && !quoted && !text.is_empty()).then_some((text, ""))
 }

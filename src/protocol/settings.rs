@@ -71,6 +71,7 @@ fn all_are_there(schema: &mut Schema) {
         .collect();
     schema.insert("required".to_owned(), names.into());
     let properties = schema.get_mut("properties");
+
     for property in properties
         .and_then(serde_json::Value::as_object_mut)
         .into_iter()
@@ -349,12 +350,14 @@ mod tests {
             typing: Some(true),
             ..SettingsChange::default()
         };
+
         let differs = change.but_for(&now);
         let expected = SettingsChange {
             post: Some(Whom::Moderators),
             ..SettingsChange::default()
         };
         assert_eq!(differs, expected);
+
         let later = SettingsChange {
             edit_window_s: Patch::Set(None),
             presence: Some(false),

@@ -53,6 +53,7 @@ pub fn check_handshake(headers: &HeaderMap) -> Result<(), Problem> {
         let detail = "this is a WebSocket: send Connection: Upgrade and Upgrade: websocket, as WebSocket clients do";
         return Err(Problem::new(Code::UpgradeRequired, detail));
     }
+
     if !is_exactly(headers, header::SEC_WEBSOCKET_VERSION, |version| {
         version == VERSION
     }) {
@@ -61,17 +62,20 @@ pub fn check_handshake(headers: &HeaderMap) -> Result<(), Problem> {
             "the Sec-WebSocket-Version that is spoken here is 13",
         ));
     }
+
     let is_key = |key: &str| {
         STANDARD
             .decode(key)
             .is_ok_and(|bytes| bytes.len() == KEY_BYTES)
     };
+
     if !is_exactly(headers, header::SEC_WEBSOCKET_KEY, is_key) {
         return Err(Problem::new(
             Code::Invalid,
             "one Sec-WebSocket-Key is needed: 16 bytes in base64",
         ));
     }
+
     Ok(())
 }
 
@@ -139,6 +143,7 @@ mod tests {
     #[test]
     fn what_asks_for_no_websocket_or_another_version_is_told_to_upgrade() {
         assert_eq!(check_handshake(&headers(GOOD)), Ok(()));
+
         for (name, value) in [
             ("connection", "close"),
             ("upgrade", "h2c"),
@@ -151,6 +156,7 @@ mod tests {
                 "{name}: {value}"
             );
         }
+
         assert_eq!(
             check_handshake(&HeaderMap::new()).expect_err("plain").code,
             Code::UpgradeRequired
@@ -167,11 +173,13 @@ mod tests {
         ] {
             assert_eq!(with("sec-websocket-key", key), Err(Code::Invalid), "{key}");
         }
+
         let mut twice = headers(GOOD);
         twice.append(
             "sec-websocket-key",
             HeaderValue::from_static("dGhlIHNhbXBsZSBub25jZQ=="),
         );
+
         assert_eq!(
             check_handshake(&twice).expect_err("two").code,
             Code::Invalid

@@ -118,6 +118,7 @@ mod tests {
                 .ok()
                 .map(|whole| whole.0)
         };
+
         for (text, number) in [
             ("7", 7),
             ("7.0", 7),
@@ -128,6 +129,7 @@ mod tests {
         ] {
             assert_eq!(read(text), Some(number), "{text}");
         }
+
         for bad in [
             "7.5",
             "-1",

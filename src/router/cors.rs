@@ -197,6 +197,7 @@ mod tests {
             preflight(&Origins::Localhost, &Method::OPTIONS, &headers, "GET, POST")
                 .expect("a preflight");
         assert_eq!(answer.status(), StatusCode::NO_CONTENT);
+
         assert_eq!(
             answer.headers()[header::ACCESS_CONTROL_ALLOW_METHODS],
             "GET, POST"
@@ -211,6 +212,7 @@ mod tests {
             )
             .is_none()
         );
+
         assert!(
             preflight::<String>(
                 &Origins::Localhost,
@@ -229,16 +231,19 @@ mod tests {
         apply(&Origins::Localhost, Some(&origin), &mut headers);
         assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], origin);
         assert_eq!(headers[header::VARY], "Origin");
+
         let mut refused = HeaderMap::new();
         apply(
             &Origins::Localhost,
             Some(&HeaderValue::from_static("http://evil")),
             &mut refused,
         );
+
         assert!(
             !refused.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN)
                 && refused.contains_key(header::VARY)
         );
+
         let mut off = HeaderMap::new();
         apply(&Origins::None, Some(&origin), &mut off);
         assert!(off.is_empty());

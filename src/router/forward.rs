@@ -170,6 +170,7 @@ impl Repeatable for Linked<'_> {
         let mut call = self.outgoing.call.clone();
         let followed = self.directory.reach().told(std::time::Instant::now());
         (call.table_version, call.table_age_ms) = (followed.version, followed.age_ms);
+
         match link.call(call, self.outgoing.deadline.into_std()).await {
             Ok(Answer::Told(told)) if is_declined(&told) => Attempt::Declined(told),
             Ok(Answer::Told(told)) => Attempt::Answered(told),

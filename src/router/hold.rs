@@ -313,15 +313,18 @@ mod tests {
             hold.read(body(FRAME_BYTES_MAX), false).await.unwrap_err(),
             Unread::Full
         );
+
         let mut verified = Vec::new();
         while let Ok(held) = hold.read(body(FRAME_BYTES_MAX), true).await {
             verified.push(held);
         }
+
         assert_eq!(
             verified.len(),
             6,
             "of 1 MiB, 129 KiB are taken by the unverified and 774 by the verified"
         );
+
         drop(one);
         assert!(hold.read(body(1000), false).await.is_ok());
     }

@@ -201,6 +201,7 @@ mod tests {
         client.write_all(b"one").await.unwrap();
         paced.read_exact(&mut [0; 3]).await.unwrap();
         awaited.arrived();
+
         let mut byte = [0; 1];
         assert!(
             timeout(HEAD * 2, paced.read_exact(&mut byte))
@@ -208,6 +209,7 @@ mod tests {
                 .is_err(),
             "a slow body is not its concern"
         );
+
         awaited.again();
         assert!(
             timeout(HEAD * 5, paced.read_exact(&mut byte))
@@ -215,6 +217,7 @@ mod tests {
                 .is_err(),
             "idle"
         );
+
         client.write_all(b"t").await.unwrap();
         paced.read_exact(&mut byte).await.unwrap();
         let error = paced.read_exact(&mut byte).await.unwrap_err();
@@ -226,6 +229,7 @@ mod tests {
         let (mut client, server) = duplex(64);
         let awaited = HeadAwaited::default();
         let mut paced = Paced::new(server, HEAD, awaited.clone());
+
         for _ in 0..10 {
             client.write_all(b"one").await.unwrap();
             paced.read_exact(&mut [0; 3]).await.unwrap();

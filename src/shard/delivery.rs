@@ -105,6 +105,7 @@ mod tests {
             seen: at(9, u32::MAX),
             open,
         };
+
         assert_eq!(delivered.prefix(), at(5, 1));
         assert!(delivered.covers(ShardId(1), at(5, 1)) && !delivered.covers(ShardId(1), at(5, 2)));
         assert!(

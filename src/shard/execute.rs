@@ -61,6 +61,7 @@ impl Inner {
             turn: 0,
         }));
         let (shard, lane) = (self.shard, self.lane.clone());
+
         async move {
             match queued {
                 Err(mpsc::error::TrySendError::Full(_)) => {
@@ -166,6 +167,7 @@ impl Inner {
             .await;
         // The creator comes first; their own list must have it.
         let own = indexes.get(..1).unwrap_or_default();
+
         if !self
             .outbox_covers(own, OutboxPosition { offset, index: 0 }, deadline)
             .await
@@ -174,6 +176,7 @@ impl Inner {
                 "the conversation exists, but your list may lack it yet; retry with the same key";
             return Err(Problem::new(Code::OutcomeUnknown, detail).into());
         }
+
         Ok(())
     }
 
@@ -283,6 +286,7 @@ impl Inner {
             Command::Ban(ban) => std::slice::from_ref(&ban.user),
             _ => &[],
         };
+
         let mut known = HashSet::new();
         let indexes = users
             .iter()
@@ -293,6 +297,7 @@ impl Inner {
             Command::Edit(edit) => Some(edit.by.clone()),
             _ => None,
         };
+
         Concerned {
             sender,
             indexes: indexes.collect(),

@@ -112,6 +112,7 @@ impl Still {
             Ok(None) => return Given::Kept("the log has no control record of it".to_owned()),
             Err(error) => return Given::Kept(error.to_string()),
         };
+
         for _ in 0..GIVES_MAX {
             // After the beat was read, and before the claim is sent: a renewal that was sent
             // earlier and counts here would have moved the beat, and one that is sent later either
@@ -135,6 +136,7 @@ impl Still {
                 Err(error) => return Given::InDoubt(error.to_string()),
             }
         }
+
         inner.lease.go_on();
         Given::Kept("its beat moves all the time".to_owned())
     }

@@ -132,10 +132,12 @@ impl ShardHandle {
         let reading = Reading::marked(deadline);
         let found = self.0.find(query, &reading).await;
         self.0.settled().await;
+
         // Checked after reading: a shard that was lost meanwhile may have answered too old.
         if *self.0.closed.borrow() {
             return Err(ShardError::NotOwner);
         }
+
         match (found, reading.freshness(&self.0)) {
             (Ok(found), freshness) => Ok((found, freshness)),
             // Meanwhile they may have been let in elsewhere; and a refusal has no mark.
@@ -169,6 +171,7 @@ impl ShardHandle {
         if *self.0.closed.borrow() {
             return Err(ShardError::NotOwner);
         }
+
         if self.0.lease.has_ended(self.0.clock.since_boot()) {
             // That someone is out is said only when it is sure; what is live is told to ask again
             // if the shard was lost.
@@ -181,6 +184,7 @@ impl ShardHandle {
                 }
             }
         }
+
         Ok(answers)
     }
 
@@ -295,6 +299,7 @@ impl ShardHandle {
         {
             tracing::warn!(shard = %self.0.shard, "a batch had no definite answer when the shard was closed");
         }
+
         let workers = self
             .0
             .workers

@@ -52,12 +52,14 @@ impl Inner {
         if covers(&done.borrow_and_update()) {
             return true;
         }
+
         self.hurry(Stream::Messages);
         let mut closed = self.closed.clone();
         let ended = async {
             drop(closed.wait_for(|closed| *closed).await);
             tokio::time::sleep(LAST_ROWS_MAX).await;
         };
+
         tokio::select! {
             biased;
             reached = tokio::time::timeout_at(deadline.into(), done.wait_for(covers)) => matches!(reached, Ok(Ok(_))),
@@ -118,6 +120,7 @@ impl ShardHandle {
                 }
             }
         };
+
         tokio::select! {
             page = reading => page,
             _ = closed.wait_for(|closed| *closed) => None,
@@ -162,13 +165,16 @@ impl ShardHandle {
             // Whoever asks is reached again, be it only since now.
             inner.outbox.hurry.send_replace(());
         }
+
         let until = deadline.checked_sub(ANSWER_MARGIN).unwrap_or(deadline);
         let clear = inner.outbox_covers(&[to], all, until).await;
         inner.settled().await;
+
         // Both looked at last: what was found holds of the only owner there was until now.
         if *inner.closed.borrow() {
             return Err(ShardError::NotOwner);
         }
+
         Ok(clear && self.is_proven())
     }
 }

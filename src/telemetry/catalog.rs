@@ -350,6 +350,7 @@ mod tests {
              process itself (`process_cpu_seconds_total`, `process_resident_memory_bytes`, `process_open_fds` and\n\
              the like).\n\n| name | kind | unit | what it tells |\n|---|---|---|---|\n",
         );
+
         for metric in ALL {
             let unit = match metric.unit() {
                 Unit::Seconds => "seconds",
@@ -363,6 +364,7 @@ mod tests {
                 metric.help
             ));
         }
+
         text
     }
 
@@ -415,6 +417,7 @@ mod tests {
                 }
             }
         });
+
         let text = handle.render();
         for metric in ALL {
             assert!(
@@ -453,6 +456,7 @@ mod tests {
             // Another node of the same process.
             start_node("node-2");
         });
+
         let text = handle.render();
         for line in [
             "rookery_link_refused_total 1",

@@ -121,6 +121,7 @@ impl Bench {
             admin,
             sockets: Vec::new(),
         };
+
         bench.flush().await;
         for member in &members {
             let client = bench.server.client(member);
@@ -133,6 +134,7 @@ impl Bench {
                 .sockets
                 .push(Socket::ready(&bench.server, member).await);
         }
+
         bench.carry_out(WARM_UP).await;
         bench.until_applied().await;
         bench

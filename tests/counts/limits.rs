@@ -138,6 +138,7 @@ pub(crate) fn complaints(scenario: &str, figures: &[Figure]) -> Vec<String> {
             ));
         }
     }
+
     let unknown = figures
         .iter()
         .filter(|found| !rows.iter().any(|row| row.figure == found.name));
@@ -179,6 +180,7 @@ fn document() -> String {
         )
         .unwrap();
     }
+
     text
 }
 
@@ -234,6 +236,7 @@ mod tests {
         assert_eq!(complaints(DEV_SINGLY, &of(2.0)).len(), count);
         assert_eq!(complaints(DEV_SINGLY, &of(0.1)).len(), count);
         assert_eq!(complaints(DEV_SINGLY, &[]).len(), count);
+
         let unknown = [
             of(1.0),
             vec![Figure {
@@ -242,6 +245,7 @@ mod tests {
             }],
         ]
         .concat();
+
         assert_eq!(
             complaints(DEV_SINGLY, &unknown),
             ["one process, one by one: sighs have no limit"]

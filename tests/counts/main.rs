@@ -95,6 +95,7 @@ async fn the_guard_notices_that_everything_is_done_twice() {
         })
         .await;
     let complaints = limits::complaints(CLUSTER_SINGLY, &figures);
+
     for figure in figures.iter().filter(|figure| !is_packed(figure)) {
         let noticed = complaints
             .iter()

@@ -30,6 +30,7 @@ pub(crate) async fn counters(server: &Server) -> Counters {
     for (name, metric) in METRICS {
         counters.insert(name, server.metric(metric).await);
     }
+
     match server {
         Server::One(_) => {
             counters.insert(
@@ -46,6 +47,7 @@ pub(crate) async fn counters(server: &Server) -> Counters {
             counters.insert(limits::COMMANDS, commands(cluster.port("redis-1")));
         }
     }
+
     counters
 }
 

@@ -48,6 +48,7 @@ impl Tracer {
             .spawn()
             .unwrap_or_else(|error| panic!("{INSTALL} ({error})"));
         let said = strace.stderr.take().unwrap();
+
         let (sender, lines) = sync_channel(LINES_MAX);
         std::thread::spawn(move || {
             for line in BufReader::new(said).lines().map_while(Result::ok) {
@@ -55,6 +56,7 @@ impl Tracer {
                 drop(sender.try_send(line));
             }
         });
+
         let tracer = Self {
             strace,
             folder,
@@ -71,13 +73,16 @@ impl Tracer {
             Signal::SIGINT,
         )
         .unwrap();
+
         let ended = self.strace.wait().unwrap();
         let summary = std::fs::read_to_string(self.summary()).unwrap();
+
         // Of a process that made no call there is no table at all. That one which is at work makes
         // some, its limit says.
         if summary.is_empty() && ended.signal() == Some(Signal::SIGINT as i32) {
             return 0;
         }
+
         let said: Vec<String> = self.lines.try_iter().collect();
         total(&summary).unwrap_or_else(|| {
             panic!("no total in what strace counted ({ended}; {said:?}):\n{summary}")

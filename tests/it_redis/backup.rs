@@ -70,6 +70,7 @@ async fn a_shard_whose_owner_is_killed_is_copied_from_the_next_one_or_named() {
     let cluster = server.cluster();
     let talk = Talk::start(&server).await;
     let (backup, heard) = (Backup::new(), talk.heard());
+
     // Slow enough that the owner dies in the middle of it.
     let mut command = backup.command(&server, &["--rate-limit", "256KiB"]);
     let running = command
@@ -86,12 +87,14 @@ async fn a_shard_whose_owner_is_killed_is_copied_from_the_next_one_or_named() {
     })
     .await;
     cluster.command(&["kill", "node-3"]).await;
+
     let output = tokio::task::spawn_blocking(|| running.wait_with_output().unwrap())
         .await
         .unwrap();
     let all = told(&output);
     assert_eq!((all.code, all.count("copied")), (Some(0), 16), "{all:?}");
     assert!(backup.verify().status.success());
+
     let other = Server::Many(Cluster::restored(BACKEND, &backup, &[]));
     talk.is_in(&other, &heard).await;
 }
@@ -135,6 +138,7 @@ async fn a_check_compares_all_replicas_of_a_cluster_that_is_at_rest() {
     let cluster = server.cluster();
     let mut talk = Talk::start(&server).await;
     talk.end().await;
+
     // A standby that was seeded late, or has yet to apply the last records, is compared when it
     // has.
     let said = eventually("all replicas hold the same", || async {
@@ -145,6 +149,7 @@ async fn a_check_compares_all_replicas_of_a_cluster_that_is_at_rest() {
             .success()
             .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     });
+
     assert!(
         said.await
             .contains("16 shards have replicas that hold the same, 0 have not, 0 were not")

@@ -50,12 +50,14 @@ pub(crate) async fn http(
     );
     let mut stream = TcpStream::connect(at).await.unwrap();
     stream.write_all(request.as_bytes()).await.unwrap();
+
     let mut answer = Vec::new();
     timeout(DEADLINE, stream.read_to_end(&mut answer))
         .await
         .expect("an answer in time")
         .unwrap();
     let answer = String::from_utf8(answer).unwrap();
+
     let (head, answered) = answer.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
     (
@@ -88,6 +90,7 @@ pub(crate) async fn open(at: SocketAddr, user: &str) -> Stream {
         "authorization",
         format!("Bearer {}", token(user)).parse().unwrap(),
     );
+
     let stream = TcpStream::connect(at).await.unwrap();
     let (mut socket, _) = tokio_tungstenite::client_async(request, stream)
         .await
@@ -102,6 +105,7 @@ pub(crate) async fn open(at: SocketAddr, user: &str) -> Stream {
             }
         }
     };
+
     timeout(DEADLINE, ready).await.expect("ready in time");
     socket
 }

@@ -99,6 +99,7 @@ pub(crate) async fn send(
 ) -> BTreeMap<String, Outcome> {
     let mut outcomes = BTreeMap::new();
     let mut reference = 0_u64;
+
     for i in 0.. {
         if stop.load(Ordering::SeqCst) {
             break;
@@ -147,6 +148,7 @@ pub(crate) async fn send(
         device.settled.fetch_add(1, Ordering::SeqCst);
         sleep(Duration::from_millis(3)).await;
     }
+
     outcomes
 }
 

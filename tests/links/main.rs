@@ -109,14 +109,17 @@ async fn no_session_sees_a_gap_a_double_or_disorder_while_links_are_cut_under_lo
         .map(|(name, _)| name)
         .collect();
     let everyone: Vec<&str> = users.iter().map(|(user, _)| user.as_str()).collect();
+
     for name in &conversations {
         let body = json!({"name": name, "participants": everyone});
         let (status, answer) = http(at, everyone[0], "POST", "/v1/conversations", &body).await;
         assert_eq!(status, 201, "{answer}");
     }
+
     let (stop, done) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
     let mut sockets = Vec::new();
     let (mut devices, mut readers, mut senders) = (Vec::new(), Vec::new(), Vec::new());
+
     for (user, node) in &users {
         for number in 0..2 {
             sockets.push((
@@ -125,6 +128,7 @@ async fn no_session_sees_a_gap_a_double_or_disorder_while_links_are_cut_under_lo
             ));
         }
     }
+
     // All are connected before the first text.
     for (who, socket) in sockets {
         let (to, from) = socket.split();
@@ -144,6 +148,7 @@ async fn no_session_sees_a_gap_a_double_or_disorder_while_links_are_cut_under_lo
         senders.push(tokio::spawn(sending));
         devices.push((who, device));
     }
+
     let proxies = cluster.proxies.clone();
     let settled = || {
         devices
@@ -153,15 +158,18 @@ async fn no_session_sees_a_gap_a_double_or_disorder_while_links_are_cut_under_lo
     };
     cut_again_and_again(proxies.clone(), settled).await;
     stop.store(true, Ordering::SeqCst);
+
     let mut outcomes = BTreeMap::new();
     for sent in join_all(senders).await {
         outcomes.extend(sent.expect("a sender failed"));
     }
+
     // Everyone gets everything to the end.
     let mut histories = HashMap::new();
     for name in &conversations {
         histories.insert(name.clone(), all_events(at, everyone[0], name).await);
     }
+
     let end = Instant::now() + DEADLINE;
     for (who, device) in &devices {
         for (name, events) in &histories {
@@ -180,25 +188,30 @@ async fn no_session_sees_a_gap_a_double_or_disorder_while_links_are_cut_under_lo
             }
         }
     }
+
     done.cancel();
     for reader in readers {
         reader.await.expect("a reader failed");
     }
+
     check_truth(&histories, &outcomes);
     let cuts: usize = proxies
         .iter()
         .map(|proxy| proxy.was_cut.load(Ordering::SeqCst))
         .sum();
     let mut problems: BTreeMap<String, usize> = BTreeMap::new();
+
     for (_, device) in &devices {
         for (code, count) in &*device.problems.lock().unwrap() {
             *problems.entry(code.clone()).or_default() += count;
         }
     }
+
     eprintln!(
         "{} texts, {cuts} connections cut, refusals: {problems:?}",
         outcomes.len()
     );
+
     assert!(
         cuts >= CUTS,
         "the proxies cut {cuts} connections only: the test shows nothing"
@@ -231,6 +244,7 @@ fn check_truth(histories: &HashMap<String, Vec<Value>>, outcomes: &BTreeMap<Stri
             assert_eq!(*expected, found, "{text}: the answer was not true");
         }
     }
+
     let written = outcomes
         .values()
         .filter(|outcome| matches!(outcome, Outcome::Written { .. }))

@@ -46,6 +46,7 @@ impl Proxy {
             was_cut: AtomicUsize::new(0),
         });
         let accepting = Arc::clone(&proxy);
+
         tokio::spawn(async move {
             loop {
                 let (from, _) = listener.accept().await.unwrap();
@@ -68,6 +69,7 @@ impl Proxy {
                 });
             }
         });
+
         proxy
     }
 

@@ -45,6 +45,7 @@ impl Bench {
     pub(crate) fn start_redis(&mut self) {
         let data = self.folder.path().join("redis");
         std::fs::create_dir_all(&data).unwrap();
+
         let mut command = Command::new("redis-server");
         command
             .args([
@@ -56,6 +57,7 @@ impl Bench {
             ])
             .arg(&data);
         command.args(["--save", "", "--appendonly", "yes"]);
+
         self.redis = Some(Spawned::start(command, self.folder.path(), "redis"));
         until("redis answers", || {
             (self.redis(&["PING"]).trim() == "PONG").then_some(())
@@ -74,6 +76,7 @@ impl Bench {
     pub(crate) fn command(&self, kind: &str, name: &str) -> Command {
         let ready = self.folder.path().join(format!("{name}.ready"));
         drop(std::fs::remove_file(&ready));
+
         let mut command = Command::new(env!("CARGO_BIN_EXE_rookery"));
         command
             .env_clear()

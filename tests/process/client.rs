@@ -27,6 +27,7 @@ pub(crate) fn token(user: &str) -> String {
     );
     let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
     mac.update(body.as_bytes());
+
     format!(
         "{body}.{}",
         URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes())
@@ -112,6 +113,7 @@ pub(crate) type Socket = tungstenite::WebSocket<TcpStream>;
 pub(crate) fn socket(client: &str) -> Socket {
     let stream = TcpStream::connect(client).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
+
     let mut request = format!("ws://{client}/v1/ws")
         .into_client_request()
         .unwrap();
@@ -120,6 +122,7 @@ pub(crate) fn socket(client: &str) -> Socket {
         format!("Bearer {}", token("bob")).parse().unwrap(),
     );
     let (mut socket, _) = tungstenite::client(request, stream).unwrap();
+
     loop {
         let frame = socket.read().unwrap();
         if frame.is_text() && frame.to_text().unwrap().contains("\"ready\"") {

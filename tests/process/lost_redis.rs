@@ -12,6 +12,7 @@ fn redis_gone_for_a_while_is_told_and_everything_goes_on_by_itself() {
     let mut bench = Bench::new();
     let (mut router, mut node) = (bench.router(), bench.node("node-1", &[]));
     node.serving();
+
     let client = conversation(&mut router);
     send(&client, "before");
     bench.redis = None;
@@ -20,6 +21,7 @@ fn redis_gone_for_a_while_is_told_and_everything_goes_on_by_itself() {
             .contains("the table cannot be read")
             .then_some(())
     });
+
     assert_eq!(node.ask("/livez").0, 200);
     assert_eq!(
         node.ask("/readyz").0,
@@ -28,14 +30,17 @@ fn redis_gone_for_a_while_is_told_and_everything_goes_on_by_itself() {
     );
     assert_eq!(router.ask("/readyz").0, 200, "it has a table: reads go on");
     assert_eq!(texts(&client), ["before"]);
+
     bench.start_redis();
     until("it says that it is over", || {
         node.log()
             .contains("the table can be read again")
             .then_some(())
     });
+
     send(&client, "after");
     assert_eq!(texts(&client), ["before", "after"]);
+
     bench.redis = None;
     assert_eq!(node.terminate(), Some(0), "{}", node.log());
     assert_eq!(router.terminate(), Some(0), "{}", router.log());
@@ -46,9 +51,11 @@ fn a_redis_that_lost_everything_is_refused_until_the_folders_are_adopted() {
     let bench = Bench::new();
     let (mut router, mut node) = (bench.router(), bench.node("node-1", &[]));
     node.serving();
+
     let client = conversation(&mut router);
     (0..5).for_each(|number| send(&client, &format!("m{number}")));
     assert_eq!(node.terminate(), Some(0));
+
     bench.redis(&["FLUSHALL"]);
     let line = bench.refused("node-1", &[]);
     assert!(
@@ -56,11 +63,13 @@ fn a_redis_that_lost_everything_is_refused_until_the_folders_are_adopted() {
         "{line}"
     );
     assert_eq!(bench.redis(&["DBSIZE"]).trim(), "0", "nothing was created");
+
     let mut node = bench.node("node-1", &["--adopt-local"]);
     node.serving();
     // The router lived through all of it, and follows the table that came back.
     send(&client, "m5");
     assert_eq!(texts(&client), ["m0", "m1", "m2", "m3", "m4", "m5"]);
+
     node.kill9();
     let mut node = bench.node("node-1", &[]);
     node.serving();
@@ -73,6 +82,7 @@ fn refused_shard(bench: &Bench, shard: u16) -> String {
     node.serving();
     let (status, ready) = node.ask("/readyz");
     assert!(status == 200 && ready.starts_with("ok\n"), "{ready}");
+
     let line = ready.lines().nth(1).expect("it names the shard").to_owned();
     let cluster: Value = serde_json::from_str(&node.ask("/cluster").1).unwrap();
     for of in cluster["shards"].as_array().unwrap() {
@@ -83,8 +93,10 @@ fn refused_shard(bench: &Bench, shard: u16) -> String {
             "{of}"
         );
     }
+
     assert!(node.log().contains("ERROR"), "a person must look");
     assert_eq!(node.terminate(), Some(0));
+
     line
 }
 
@@ -93,9 +105,11 @@ fn a_shard_that_redis_lost_or_trimmed_is_refused_and_costs_itself_only() {
     let bench = Bench::new();
     let (mut router, mut node) = (bench.router(), bench.node("node-1", &[]));
     node.serving();
+
     let client = conversation(&mut router);
     (0..5).for_each(|number| send(&client, &format!("m{number}")));
     assert_eq!(node.terminate(), Some(0));
+
     let longest = |stream: &str| {
         let length = |shard: &u16| {
             bench
@@ -107,32 +121,40 @@ fn a_shard_that_redis_lost_or_trimmed_is_refused_and_costs_itself_only() {
         (0..4).max_by_key(length).unwrap()
     };
     let shard = longest("messages");
+
     // The entries are gone, and so is the file that had applied them.
     bench.redis(&["XTRIM", &format!("{{rk:s{shard}}}:messages"), "MAXLEN", "1"]);
+
     let file = bench
         .data("node-1")
         .join(format!("shards/{shard:04}.sqlite"));
     let aside = bench.folder.path().join("aside.sqlite");
     std::fs::rename(&file, &aside).unwrap();
+
     let line = refused_shard(&bench, shard);
     assert!(
         line.contains("what lies between was trimmed") && line.contains(&format!("s{shard}")),
         "{line}"
     );
+
     std::fs::remove_file(&file).unwrap();
     std::fs::rename(&aside, &file).unwrap();
+
     let mut node = bench.node("node-1", &[]);
     node.serving();
     assert_eq!(texts(&client).len(), 5);
     assert_eq!(node.terminate(), Some(0));
+
     // The control record is gone.
     let keys = ["ctl", "messages", "receipts"].map(|key| format!("{{rk:s{shard}}}:{key}"));
     bench.redis(&["DEL", &keys[0], &keys[1], &keys[2]]);
+
     let line = refused_shard(&bench, shard);
     assert!(
         line.contains("the log knows nothing of this shard") && line.contains("--adopt-local"),
         "{line}"
     );
+
     let mut node = bench.node("node-1", &["--adopt-local"]);
     node.serving();
     assert_eq!(texts(&client).len(), 5);
@@ -147,12 +169,14 @@ fn is_unavailable_and_not_gone(client: &str, name: &str) {
         Some("alice"),
     );
     assert_eq!(status, 503, "{name}: {body}");
+
     let (status, body) = post(
         client,
         &format!("/v1/conversations/{name}/messages"),
         &json!({"text": "x"}),
     );
     assert_eq!(status, 503, "{name}: {body}");
+
     let (status, body) = post(
         client,
         "/v1/conversations",

@@ -17,21 +17,26 @@ fn what_does_not_belong_together_is_refused_in_one_line() {
     let bench = Bench::new();
     let mut node = bench.node("node-1", &[]);
     node.serving();
+
     let own = bench.data("node-1");
     let own = own.to_str().unwrap();
     let line = bench.refused("node-1", &[]);
+
     assert!(
         line.contains(own) && line.contains("in use by another process"),
         "{line}"
     );
+
     let line = bench.refused("node-2", &["--shards", "8"]);
     assert!(
         line.contains("was made with 4 shards, not 8; give --shards 4"),
         "{line}"
     );
     assert_eq!(node.terminate(), Some(0));
+
     let line = bench.refused("node-2", &["--data", own]);
     assert!(line.contains("belongs to node-1, not to node-2"), "{line}");
+
     let line = bench.refused("node-1", &["--redis-prefix", "other"]);
     assert!(
         line.contains("Redis knows no cluster") && line.contains("--adopt-local"),
@@ -42,10 +47,12 @@ fn what_does_not_belong_together_is_refused_in_one_line() {
         "",
         "nothing was created"
     );
+
     let mut other = bench.node("other-1", &["--redis-prefix", "other"]);
     other.serving();
     let line = bench.refused("node-1", &["--redis-prefix", "other"]);
     assert!(line.contains("but Redis holds cluster"), "{line}");
+
     // Unharmed by all of this.
     bench.node("node-1", &[]).serving();
 }
@@ -91,6 +98,7 @@ fn what_all_processes_must_share_is_not_made_up() {
         .refusal();
         assert!(line.contains(names), "{kind}: {line}");
     }
+
     assert!(!bench.data("n").exists(), "nothing was touched");
 }
 
@@ -99,6 +107,7 @@ fn the_peer_port_is_closed_to_whoever_lacks_the_key() {
     let bench = Bench::new();
     let mut node = bench.node("node-1", &[]);
     let peer = node.serving()["peer"].as_str().unwrap().to_owned();
+
     for garbage in [
         &b"\x16\x03\x01\x02\x00\x01\x00"[..],
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -116,23 +125,28 @@ fn the_peer_port_is_closed_to_whoever_lacks_the_key() {
             "{answer:?}"
         );
     }
+
     // A node of the cluster in everything but the key.
     let mut command = bench.node_command("node-2", &[]);
     command.env(
         "ROOKERY_CLUSTER_KEY",
         "another-key-0123456789-0123456789-0123456789",
     );
+
     let mut stranger = Spawned::start(command, bench.folder.path(), "node-2");
     stranger.serving();
+
     let mut router = bench.router();
     let client = conversation(&mut router);
     send(&client, "served all the same");
+
     // Neither the stranger's link to the node is taken nor one of a router with its key.
     let mut command = bench.command("router", "router-2");
     command.env(
         "ROOKERY_CLUSTER_KEY",
         "another-key-0123456789-0123456789-0123456789",
     );
+
     let mut its_router = Spawned::start(command, bench.folder.path(), "router-2");
     until("its link is refused", || {
         let client = its_router.serving()["client"].as_str()?.to_owned();
@@ -144,6 +158,7 @@ fn the_peer_port_is_closed_to_whoever_lacks_the_key() {
         assert_ne!(status, 201, "through a link without the key");
         node.log().contains("peer connection refused").then_some(())
     });
+
     for process in [&node, &stranger] {
         assert!(!process.log().contains("ERROR"), "{}", process.log());
     }

@@ -45,6 +45,7 @@ impl Spawned {
             .spawn()
             .unwrap();
         let ready = folder.join(format!("{name}.ready"));
+
         Self {
             name: name.to_owned(),
             child,

@@ -16,6 +16,7 @@ fn router_and_nodes_start_in_any_order_and_wait_for_redis_and_for_each_other() {
     let mut router = bench.router();
     let three = ["--expect-nodes", "3"];
     let mut second = bench.node("node-2", &three);
+
     for process in [&router, &second] {
         let told = until("it says that redis does not answer", || {
             let (status, why) = process.ask("/readyz");
@@ -24,6 +25,7 @@ fn router_and_nodes_start_in_any_order_and_wait_for_redis_and_for_each_other() {
         assert!(told.contains("refused"), "the reason: {told}");
         assert_eq!(process.ask("/livez").0, 200);
     }
+
     let mut impatient = bench.node("node-4", &three);
     until("it waits", || {
         impatient
@@ -31,6 +33,7 @@ fn router_and_nodes_start_in_any_order_and_wait_for_redis_and_for_each_other() {
             .contains("redis does not answer")
             .then_some(())
     });
+
     assert_eq!(impatient.terminate(), Some(0), "what waits can be stopped");
     bench.start_redis();
     until("it waits for the others", || {
@@ -38,8 +41,10 @@ fn router_and_nodes_start_in_any_order_and_wait_for_redis_and_for_each_other() {
         (status == 503 && why.contains("1 of 3 have registered (--expect-nodes): node-2"))
             .then_some(())
     });
+
     assert_eq!(router.ask("/readyz"), (503, "no table yet\n".to_owned()));
     let (mut third, mut first) = (bench.node("node-3", &three), bench.node("node-1", &three));
+
     for node in [&mut first, &mut second, &mut third] {
         let ready = node.serving();
         assert!(
@@ -52,9 +57,11 @@ fn router_and_nodes_start_in_any_order_and_wait_for_redis_and_for_each_other() {
             "what a person reads"
         );
     }
+
     let client = conversation(&mut router);
     send(&client, "hello");
     assert_eq!(texts(&client), ["hello"]);
+
     // All tell the same table; each the state of its own shards.
     for process in [&router, &first, &second, &third] {
         let cluster: Value = serde_json::from_str(&process.ask("/cluster").1).unwrap();
@@ -66,6 +73,7 @@ fn router_and_nodes_start_in_any_order_and_wait_for_redis_and_for_each_other() {
             (4, 3)
         );
     }
+
     let log = second.log();
     assert_eq!(
         log.matches("redis does not answer").count(),
@@ -84,8 +92,10 @@ fn what_was_acknowledged_is_there_after_kill_9_and_after_sigterm() {
     let bench = Bench::new();
     let (mut router, mut node) = (bench.router(), bench.node("node-1", &[]));
     node.serving();
+
     let client = conversation(&mut router);
     let mut sent = Vec::new();
+
     for end in ["kill", "term", "kill"] {
         for number in 0..5 {
             let text = format!("{end}-{}-{number}", sent.len());
@@ -108,6 +118,7 @@ fn what_was_acknowledged_is_there_after_kill_9_and_after_sigterm() {
         node.serving();
         assert_eq!(texts(&client), sent);
     }
+
     assert!(!node.log().contains("ERROR"), "{}", node.log());
 }
 

@@ -68,6 +68,7 @@ impl Load {
     fn on(client: &str) -> Self {
         let (over, sent) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let mut clients: Vec<JoinHandle<()>> = Vec::new();
+
         for _ in 0..2 {
             let (client, over, sent) = (client.to_owned(), Arc::clone(&over), Arc::clone(&sent));
             clients.push(std::thread::spawn(move || {
@@ -85,17 +86,20 @@ impl Load {
                 }
             }));
         }
+
         for _ in 0..3 {
             let mut socket = socket(client);
             clients.push(std::thread::spawn(move || {
                 drained(&mut socket);
             }));
         }
+
         let load = Self {
             over,
             sent,
             clients,
         };
+
         until("the load is on", || {
             (load.sent.load(Ordering::Relaxed) > 30).then_some(())
         });
@@ -129,6 +133,7 @@ fn one_process_that_is_told_to_stop_under_load_warns_of_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let ready = folder.path().join("dev.ready");
     let mut command = Command::new(env!("CARGO_BIN_EXE_rookery"));
+
     command
         .env_clear()
         .env("ROOKERY_JWT_SECRET", SECRET)
@@ -141,11 +146,13 @@ fn one_process_that_is_told_to_stop_under_load_warns_of_nothing() {
         "127.0.0.1:0",
         "--data",
     ]);
+
     command
         .arg(folder.path().join("data"))
         .arg("--ready-file")
         .arg(ready);
     let mut process = Spawned::start(command, folder.path(), "dev");
+
     let client = conversation(&mut process);
     let load = Load::on(&client);
     process.signal(Signal::SIGTERM);

@@ -47,6 +47,7 @@ fn paths_of(code: &str, module: &[&str]) -> Vec<String> {
         .split_last()
         .map_or(String::new(), |(_, parent)| parent.join("::"));
     let mut paths = Vec::new();
+
     for (root, prefix) in [("crate::", ""), ("super::", parent.as_str())] {
         for (at, _) in code.match_indices(root) {
             if code[..at]
@@ -63,6 +64,7 @@ fn paths_of(code: &str, module: &[&str]) -> Vec<String> {
             write_out(&code[at + root.len()..], &prefix, &mut paths);
         }
     }
+
     paths
 }
 
@@ -123,6 +125,7 @@ fn handed_on(sources: &[Source]) -> BTreeMap<String, String> {
             }
         }
     }
+
     known
 }
 
@@ -157,6 +160,7 @@ pub(crate) fn tests_only(sources: &[Source]) -> BTreeSet<String> {
             }
         }
     }
+
     known
 }
 
@@ -168,6 +172,7 @@ pub(crate) fn arrows(sources: &[Source]) -> Vec<Arrow> {
         .map(|source| module_of(&source.path).join("::"))
         .collect();
     let mut arrows = Vec::new();
+
     for source in sources {
         let module = module_of(&source.path);
         let is_test =
@@ -196,5 +201,6 @@ pub(crate) fn arrows(sources: &[Source]) -> Vec<Arrow> {
             }
         }
     }
+
     arrows
 }

@@ -27,6 +27,7 @@ fn failures_named(line: &str) -> Vec<u32> {
     {
         numbers.replace_range(open..=close, "");
     }
+
     numbers
         .split(|c: char| !c.is_ascii_digit())
         .filter_map(|number| number.parse().ok())
@@ -55,6 +56,7 @@ fn failures_listed(page: &str) -> BTreeMap<u32, Vec<String>> {
             "{number} stands there twice"
         );
     }
+
     listed
 }
 
@@ -119,6 +121,7 @@ fn numbers_of_failures_are_read_from_comments_of_either_form() {
         failures_named("    // what must not happen: 5 — an answer comes, 503, and it is true"),
         [5]
     );
+
     assert_eq!(
         failures_named("// what must not happen: 11 (reading) and 12 (strangers)"),
         [11, 12]

@@ -71,6 +71,7 @@ fn declared_by(source: &Source) -> Vec<String> {
         _ => format!("{folder}/{stem}"),
     };
     let mut files = Vec::new();
+
     for line in source.text.lines().map(str::trim) {
         let Some((before, rest)) = line.split_once("mod ") else {
             continue;
@@ -85,6 +86,7 @@ fn declared_by(source: &Source) -> Vec<String> {
             ]);
         }
     }
+
     files
 }
 

@@ -102,6 +102,7 @@ fn imports_go_one_way() {
             }
         }
     }
+
     assert_none(
         "leaves <- link, log <- cluster <- shard <- node <- router, operations <- config <- process <- dev <- main; the \
          router uses only links, the cluster and leaves",
@@ -128,6 +129,7 @@ fn leaves_form_no_circle() {
         let targets: Vec<String> = targets.filter(|to| *to != from).collect();
         uses.entry(from).or_default().extend(targets);
     }
+
     // Take away, again and again, what uses nothing any more; what stays is a circle.
     loop {
         let free: Vec<String> = uses
@@ -143,6 +145,7 @@ fn leaves_form_no_circle() {
             targets.retain(|to| !free.contains(to) && LEAVES.contains(&to.as_str()));
         }
     }
+
     assert!(
         uses.is_empty(),
         "leaves that use each other in a circle: {uses:?}"
@@ -165,6 +168,7 @@ fn own_imports_are_written_out() {
             }
         }
     }
+
     assert_none(
         "one line per module, nothing by glob: `use crate::a::b::{X, Y};`",
         &breaches,
@@ -188,6 +192,7 @@ fn outside_crates_live_in_their_homes() {
             }
         }
     }
+
     assert_none("a crate with a danger of its own has one home", &breaches);
 }
 

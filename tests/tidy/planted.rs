@@ -43,6 +43,7 @@ struct Hunk {
 fn hunks_of(patch: &str) -> Vec<Hunk> {
     let mut hunks: Vec<Hunk> = Vec::new();
     let mut file = String::new();
+
     for line in patch.lines() {
         if let Some(path) = line.strip_prefix("--- a/") {
             path.clone_into(&mut file);
@@ -58,6 +59,7 @@ fn hunks_of(patch: &str) -> Vec<Hunk> {
             hunk.lines.push('\n');
         }
     }
+
     hunks
 }
 

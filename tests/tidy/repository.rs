@@ -15,9 +15,11 @@ fn nothing_is_committed_that_should_not_be() {
     else {
         return;
     };
+
     // Without a repository (a source archive) there is nothing to ask.
     let listed = String::from_utf8(output.stdout).unwrap();
     let mut breaches = Vec::new();
+
     for path in listed.split('\0').filter(|path| !path.is_empty()) {
         let name = path.rsplit('/').next().unwrap_or_default();
         let kept = |ending: &str| name.ends_with(ending);
@@ -43,6 +45,7 @@ fn nothing_is_committed_that_should_not_be() {
             breaches.push(format!("{path}: has a private key"));
         }
     }
+
     assert_none("what is committed is public for ever", &breaches);
 }
 

@@ -27,6 +27,7 @@ fn upward(arrows: &[Arrow], order: &[(&str, &[&str])]) -> Vec<String> {
             )),
         }
     }
+
     breaches
 }
 
@@ -40,6 +41,7 @@ fn circles(arrows: &[Arrow]) -> BTreeMap<String, BTreeSet<String>> {
             .or_default()
             .insert(&arrow.to);
     }
+
     let mut found = BTreeMap::new();
     for (folder, wings) in uses {
         let reaches = |from: &str| {
@@ -62,6 +64,7 @@ fn circles(arrows: &[Arrow]) -> BTreeMap<String, BTreeSet<String>> {
             found.insert(folder.to_owned(), circle);
         }
     }
+
     found
 }
 
@@ -93,6 +96,7 @@ fn no_wings_use_each_other_in_a_circle() {
 fn every_wing_has_its_floor_once_and_is_there() {
     let sources = rust_under("src");
     let mut breaches = Vec::new();
+
     for (folder, wings) in ORDER {
         for wing in wings {
             let (file, inside) = (
@@ -110,6 +114,7 @@ fn every_wing_has_its_floor_once_and_is_there() {
             }
         }
     }
+
     assert_none("take it out of ORDER", &breaches);
 }
 
@@ -118,6 +123,7 @@ fn a_mod_rs_is_a_map() {
     let sources = rust_under("src");
     let tests_only = tests_only(&sources);
     let mut breaches = Vec::new();
+
     for source in sources
         .iter()
         .filter(|source| source.path.ends_with("/mod.rs") && !source.is_test())
@@ -134,6 +140,7 @@ fn a_mod_rs_is_a_map() {
             ));
         }
     }
+
     assert_none(
         "a mod.rs has a header, its modules, what it hands on: logic goes into a file with a name",
         &breaches,
@@ -228,6 +235,7 @@ fn a_circle_is_noticed_in_a_folder_without_an_order_too() {
     };
     let circle = of("use crate::house::cellar::Wine;\n");
     let expected: BTreeSet<String> = ["attic", "cellar", "hall"].map(str::to_owned).into();
+
     assert_eq!(
         circle,
         BTreeMap::from([("house".to_owned(), expected)]),

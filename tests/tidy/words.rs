@@ -13,6 +13,7 @@ const FORBIDDEN: [&str; 9] = [
 fn names_say_what_a_thing_is() {
     let mut breaches = Vec::new();
     let domain = ["room", "channel"];
+
     for source in rust_under("src")
         .into_iter()
         .chain(rust_under("loadtest/src"))
@@ -52,6 +53,7 @@ fn names_say_what_a_thing_is() {
             }
         }
     }
+
     assert_none(
         "these words say nothing here; find the one that does (docs/architecture.md)",
         &breaches,
@@ -104,6 +106,7 @@ fn log_lines_are_lower_case_without_a_full_stop() {
             }
         }
     }
+
     assert_none(
         "log text: lower case, no full stop, values as fields",
         &breaches,
@@ -116,6 +119,7 @@ fn every_code_is_in_the_contract() {
         fs::read_to_string(root().join("docs/api.md")).expect("docs/api.md, the client contract");
     let problems = fs::read_to_string(root().join("src/problem/code.rs")).unwrap();
     let mut codes = Vec::new();
+
     for line in problems
         .lines()
         .map(str::trim)
@@ -125,10 +129,12 @@ fn every_code_is_in_the_contract() {
         let word = fact.split(',').next().unwrap_or_default().trim_matches('"');
         codes.push(word.to_owned());
     }
+
     assert!(
         codes.len() > 25,
         "the codes are no longer where this test looks for them: {codes:?}"
     );
+
     let missing: Vec<String> = codes
         .into_iter()
         .filter(|code| {
@@ -171,11 +177,13 @@ fn a_user_is_they() {
         "examples",
     ];
     let mut breaches = Vec::new();
+
     for source in code.into_iter().flat_map(rust_under) {
         for line in pronouns_in(&source.text) {
             breaches.push(format!("{}:{line}", source.path));
         }
     }
+
     let mut documents = Vec::new();
     collect(&root().join("docs"), ".md", &mut documents);
     documents
@@ -186,6 +194,7 @@ fn a_user_is_they() {
             breaches.push(format!("{}:{line}", path.display()));
         }
     }
+
     assert_none("a user is *they* (docs/style.md)", &breaches);
     assert_eq!(
         pronouns_in("What the user has,\nand His own.\nThe theory.\n"),

@@ -98,9 +98,11 @@ async fn pairs(options: &Options, senders: usize, recipients: usize) -> Result<(
             theirs.push(beside);
         }
     }
+
     if options.peer.peer.is_some() {
         say(&row::beside(&ours, &theirs));
     }
+
     Ok(())
 }
 
@@ -194,6 +196,7 @@ async fn read(
             }
         }));
     }
+
     Ok(readers)
 }
 
@@ -210,6 +213,7 @@ async fn prepare(
     let token = target.tokens.of("sender-0").await?;
     let run = run_name()?;
     let mut names = Vec::new();
+
     for conversation in 0..senders.min(CONVERSATIONS_MAX) {
         let name = format!("{run}-{conversation}");
         let body = serde_json::json!({"participants": participants, "name": name});
@@ -222,6 +226,7 @@ async fn prepare(
         created.map_err(|error| format!("creating a conversation: {error}"))?;
         names.push(name);
     }
+
     Ok(names)
 }
 
@@ -234,6 +239,7 @@ async fn send(
     let over = Arc::new(AtomicBool::new(false));
     let body = Bytes::from(serde_json::json!({"text": "x".repeat(options.text_bytes)}).to_string());
     let mut tasks = Vec::new();
+
     for sender in 0..senders {
         let token = target.tokens.of(&format!("sender-{sender}")).await?;
         let name = names
@@ -265,13 +271,16 @@ async fn send(
             })
         }));
     }
+
     tokio::time::sleep(Duration::from_secs(options.seconds)).await;
     over.store(true, Ordering::Relaxed);
+
     let mut all = Sent {
         accepted: 0,
         refused: 0,
         latency_us: histogram()?,
     };
+
     for task in tasks {
         let sent = task.await.map_err(|error| error.to_string())??;
         all.accepted += sent.accepted;
@@ -280,5 +289,6 @@ async fn send(
             .add(sent.latency_us)
             .map_err(|error| error.to_string())?;
     }
+
     Ok(all)
 }

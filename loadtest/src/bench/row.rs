@@ -77,12 +77,14 @@ pub(super) fn beside(ours: &[Row], theirs: &[Row]) -> String {
                 .map(|(one, other)| figure(one) / figure(other)),
         ),
     };
+
     let told = [
         ("us/message of servers and redis", of(Row::cpu_us)),
         ("sends/s", of(|row| row.sends_per_second)),
         ("p50-ms", of(|row| row.p50_ms)),
         ("p99-ms", of(|row| row.p99_ms)),
     ];
+
     let words = told.iter().map(|(what, medians)| {
         let digits = if medians.ours < 100.0 { 2 } else { 0 };
         format!(
@@ -95,6 +97,7 @@ pub(super) fn beside(ours: &[Row], theirs: &[Row]) -> String {
     } else {
         String::new()
     };
+
     format!(
         "   ours / theirs{runs}: {}",
         words.collect::<Vec<_>>().join(", ")

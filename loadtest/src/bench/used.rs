@@ -26,10 +26,12 @@ impl Used {
     pub(super) async fn now(target: &Target, scraper: &Scraper) -> Result<Self, String> {
         let (pages, errors) = scraper.pages().await;
         errors.into_iter().next().map_or(Ok(()), Err)?;
+
         let cpu = |of_router: bool| {
             let of = |page: &&Page| page.name.starts_with("router") == of_router;
             pages.iter().filter(of).map(Page::cpu_seconds).sum::<f64>()
         };
+
         Ok(Self {
             routers: cpu(true),
             nodes: cpu(false),
@@ -64,6 +66,7 @@ impl Memory {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         });
+
         Self {
             highest,
             over,

@@ -91,9 +91,11 @@ pub(crate) async fn run(wanted: &Wanted) -> Result<bool, String> {
         "seed {seed}: {} failovers of Redis with {} shards under load",
         wanted.count, wanted.cluster.shards
     ));
+
     let begun = Instant::now();
     let mut random = Random::new(seed).split("failovers", 0);
     let mut rows = Vec::new();
+
     for (number, kind) in (1..=wanted.count).zip(Kind::ALL.into_iter().cycle()) {
         trial
             .pause(Duration::from_millis(
@@ -106,16 +108,19 @@ pub(crate) async fn run(wanted: &Wanted) -> Result<bool, String> {
         let row = one(&trial, number, kind, &mut random).await?;
         rows.push(row);
     }
+
     let lasted = begun.elapsed();
     let verdict = Box::pin(trial.finish()).await;
     report::print(seed, &[], &verdict, lasted);
     table(&rows);
+
     if let Some(file) = &wanted.json {
         let text = json!({"seed": seed, "failovers": rows.iter().map(told).collect::<Vec<_>>(),
             "violations": verdict.counts.violations})
         .to_string();
         std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))?;
     }
+
     let done = u64::try_from(rows.len()).unwrap_or(0);
     Ok(verdict.counts.violations == 0 && done == wanted.count && rows.iter().all(|row| row.good))
 }
@@ -129,6 +134,7 @@ fn setup(wanted: &Wanted, seed: u64) -> Setup {
         router_flags: cluster.router_flags.clone(),
         ..Plan::default()
     };
+
     let shape = Shape {
         conversations: 24,
         rate: wanted.rate,
@@ -137,6 +143,7 @@ fn setup(wanted: &Wanted, seed: u64) -> Setup {
         churn_ms: 1_500,
         regulars: false,
     };
+
     Setup {
         plan,
         shape,
@@ -159,6 +166,7 @@ async fn one(trial: &Trial, number: u64, kind: Kind, random: &mut Random) -> Res
     log.fault(kind.name(), &format!("begins: {master}"));
     let begun = Instant::now();
     lose(site, kind, &master, &replica).await?;
+
     let served = begun.elapsed();
     let nodes = site.nodes();
     let looked = Instant::now();
@@ -166,6 +174,7 @@ async fn one(trial: &Trial, number: u64, kind: Kind, random: &mut Random) -> Res
     let good = renewed.is_ok();
     let mut took = looked.elapsed();
     let mut said = format!("every node renews after {:.2} s", took.as_secs_f64());
+
     if let Err(error) = renewed {
         said = format!("LATE: {error}");
         let ever = site.renewing(&nodes, EVER_WITHIN).await;
@@ -180,15 +189,18 @@ async fn one(trial: &Trial, number: u64, kind: Kind, random: &mut Random) -> Res
             ),
         }
     }
+
     say(&format!(
         "{number:>4}  {:<16} {master}: Redis serves after {:.2} s; {said}",
         kind.name(),
         served.as_secs_f64()
     ));
+
     site.start_again(std::slice::from_ref(&master)).await?;
     if let Err(error) = site.whole(WHOLE_WITHIN).await {
         log.wrong("every process is well again", None, error);
     }
+
     log.fault(kind.name(), "ends");
     Ok(Row {
         kind,
@@ -225,10 +237,12 @@ fn table(rows: &[Row]) {
     rows.iter()
         .for_each(|row| kinds.entry(row.kind).or_default().push(row));
     say("");
+
     say(&format!(
         "{:<18} {:>6} {:>14} {:>16} {:>15} {:>6}",
         "failover", "count", "Redis, worst", "renewed, median", "renewed, worst", "late"
     ));
+
     for (kind, of_kind) in kinds {
         let mut renewed: Vec<Duration> = of_kind.iter().map(|row| row.renewed).collect();
         renewed.sort_unstable();

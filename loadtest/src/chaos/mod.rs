@@ -99,6 +99,7 @@ pub(crate) struct Cluster {
 pub(crate) async fn run(options: &Options) -> ExitCode {
     // Very many sockets; a refusal shows later as a failed connect with its reason.
     rlimit::increase_nofile_limit(20_000).ok();
+
     let outcome = match &options.tool {
         None => Box::pin(run::run(&options.run)).await,
         Some(Tool::Outage(wanted)) => Box::pin(outage::run(wanted)).await,
@@ -110,6 +111,7 @@ pub(crate) async fn run(options: &Options) -> ExitCode {
             Ok(true)
         }
     };
+
     match outcome {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(VIOLATED),

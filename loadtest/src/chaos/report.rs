@@ -54,6 +54,7 @@ pub(crate) fn print(seed: u64, rows: &[Row], verdict: &Verdict, lasted: Duration
         "{:<24} {:>5} {:>11} {:>9} {:>10} {:>10} {:>10} {:>11}",
         "fault", "runs", "operations", "in doubt", "unwritten", "deaf", "in sync", "violations"
     ));
+
     for (fault, sum) in sums(rows) {
         if sum.runs == 0 {
             say(&format!(
@@ -69,6 +70,7 @@ pub(crate) fn print(seed: u64, rows: &[Row], verdict: &Verdict, lasted: Duration
             sum.runs, sum.operations, sum.unknown, sum.violations
         ));
     }
+
     let counts = verdict.counts;
     say(&format!(
         "{} operations in {:.0} s: {} messages acknowledged, {} refused, {} unknown for ever, {} \
@@ -86,9 +88,11 @@ pub(crate) fn print(seed: u64, rows: &[Row], verdict: &Verdict, lasted: Duration
         counts.gaps,
         counts.replaced,
     ));
+
     for note in &verdict.notes {
         say(note);
     }
+
     violations(&verdict.violations);
     if let Some(kept) = &verdict.kept {
         say(&format!(
@@ -96,6 +100,7 @@ pub(crate) fn print(seed: u64, rows: &[Row], verdict: &Verdict, lasted: Duration
             kept.display()
         ));
     }
+
     say(&format!(
         "seed {seed}: {} violations",
         verdict.counts.violations
@@ -151,12 +156,14 @@ pub(crate) fn check(folder: &Path) -> Result<bool, String> {
         // The last line of a run that was killed.
         Err(_) => torn += 1,
     })?;
+
     let found: Vec<(Violation, Vec<String>)> = checker
         .violations
         .iter()
         .map(|one| (one.clone(), Vec::new()))
         .collect();
     violations(&found);
+
     say(&format!(
         "{:?}, {torn} lines not understood",
         checker.counts

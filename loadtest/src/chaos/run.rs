@@ -75,6 +75,7 @@ pub(crate) async fn run(options: &Wanted) -> Result<bool, String> {
     if faults.is_empty() {
         return Err("none of the faults can be done here".to_owned());
     }
+
     say(&format!(
         "seed {seed}; faults: {}",
         faults
@@ -83,18 +84,21 @@ pub(crate) async fn run(options: &Wanted) -> Result<bool, String> {
             .collect::<Vec<_>>()
             .join(", ")
     ));
+
     let begun = Instant::now();
     let trial = Box::pin(Trial::start(setup(options, &faults, seed))).await?;
     say(&format!(
         "the cluster serves, and the load flows, after {:.0} s",
         begun.elapsed().as_secs_f64()
     ));
+
     let flowing = Instant::now();
     let most = if options.short {
         faults.len() * IN_A_ROW
     } else {
         usize::MAX
     };
+
     for step in Schedule::new(&Random::new(seed), faults)
         .skip(options.skip)
         .take(most)
@@ -105,6 +109,7 @@ pub(crate) async fn run(options: &Wanted) -> Result<bool, String> {
         }
         rows.push(Box::pin(trial.step(&step)).await?);
     }
+
     let lasted = flowing.elapsed();
     let verdict = Box::pin(trial.finish()).await;
     report::print(seed, &rows, &verdict, lasted);
@@ -112,6 +117,7 @@ pub(crate) async fn run(options: &Wanted) -> Result<bool, String> {
         let text = report::json(seed, &rows, &verdict, lasted).to_string();
         std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))?;
     }
+
     Ok(verdict.counts.violations == 0)
 }
 
@@ -126,6 +132,7 @@ fn chosen(options: &Wanted) -> Result<(Vec<Fault>, Vec<Row>), String> {
         options.faults.iter().map(find).collect::<Result<_, _>>()?
     };
     let (mut faults, mut rows) = (Vec::new(), Vec::new());
+
     for fault in wanted {
         match fault.possible() {
             Ok(()) => faults.push(fault),
@@ -135,6 +142,7 @@ fn chosen(options: &Wanted) -> Result<(Vec<Fault>, Vec<Row>), String> {
             }
         }
     }
+
     Ok((faults, rows))
 }
 
@@ -150,6 +158,7 @@ fn setup(options: &Wanted, faults: &[Fault], seed: u64) -> Setup {
         own_disk: needs(Need::OwnDisk).then(|| "node-3".to_owned()),
         environment: Vec::new(),
     };
+
     let shape = Shape {
         conversations: if options.short {
             options.conversations.min(24)
@@ -166,11 +175,13 @@ fn setup(options: &Wanted, faults: &[Fault], seed: u64) -> Setup {
         churn_ms: 1_500,
         regulars: false,
     };
+
     let flood = if needs(Need::Flood) {
         options.sockets
     } else {
         0
     };
+
     Setup {
         plan,
         shape,

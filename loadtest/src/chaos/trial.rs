@@ -80,6 +80,7 @@ impl Trial {
             .tempdir()
             .map_err(|error| error.to_string())?;
         let log = Log::create(&folder.path().join("history"))?;
+
         let site = Arc::new(Site::start(&folder.path().join("cluster"), setup.plan).await?);
         let random = Random::new(setup.seed);
         let world = World::new(log, site.routers()?, site.secret()?, random, setup.shape);
@@ -91,6 +92,7 @@ impl Trial {
         } else {
             None
         };
+
         let field = Field { site, world, flood };
         let trial = Self {
             field,
@@ -101,6 +103,7 @@ impl Trial {
             kept_anyway: setup.keep,
         };
         let stuck = trial.load.flows(FLOWING_WITHIN).await;
+
         if !stuck.is_empty() && !trial.world().log.is_wrong() {
             let kept = trial.keep();
             return Err(format!(
@@ -109,6 +112,7 @@ impl Trial {
                 kept.display()
             ));
         }
+
         if let Err(error) = trial
             .field
             .site
@@ -118,6 +122,7 @@ impl Trial {
             let kept = trial.keep();
             return Err(format!("at the start {error}; see {}", kept.display()));
         }
+
         Ok(trial)
     }
 
@@ -194,6 +199,7 @@ impl Trial {
         if log.is_wrong() {
             return Duration::ZERO;
         }
+
         if whole && let Err(error) = self.field.whole(WHOLE_WITHIN).await {
             log.wrong(
                 "every process is well again",
@@ -201,6 +207,7 @@ impl Trial {
                 format!("after {fault}: {error}"),
             );
         }
+
         let well = Instant::now();
         let nodes = self.field.site.nodes();
         if whole && let Err(error) = self.field.site.renewing(&nodes, RENEWED_WITHIN).await {
@@ -210,6 +217,7 @@ impl Trial {
                 format!("after {fault}: {error}"),
             );
         }
+
         self.flows_again(fault).await;
         if whole
             && !log.is_wrong()
@@ -222,6 +230,7 @@ impl Trial {
             let rule = "every shard has all its replicas in sync again";
             log.wrong(rule, None, format!("after {fault}: {error}"));
         }
+
         well.elapsed()
     }
 
@@ -259,6 +268,7 @@ impl Trial {
         if let Some(flood) = self.field.flood {
             flood.close().await;
         }
+
         if world.log.is_wrong() {
             self.load.abandon();
         } else {
@@ -272,6 +282,7 @@ impl Trial {
             }
         }
         drop(self.memory);
+
         let violations = world.log.violations();
         let kept = if violations.is_empty() && !self.kept_anyway {
             // Before its folder is removed.
@@ -280,6 +291,7 @@ impl Trial {
         } else {
             Some(keep(self.folder, &site, &world))
         };
+
         Verdict {
             counts: world.log.counts(),
             violations,

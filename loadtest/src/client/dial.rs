@@ -40,14 +40,17 @@ impl Endpoint {
             Some("https") => true,
             _ => return Err(told("neither http nor https")),
         };
+
         if !matches!(uri.path(), "" | "/") || uri.query().is_some() {
             return Err(told("it has a path, and the API stands at the root"));
         }
+
         let host = uri
             .host()
             .filter(|host| !host.is_empty())
             .ok_or_else(|| told("no host"))?;
         let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+
         Ok(Self {
             tls,
             host: host.trim_matches(['[', ']']).to_owned(),
@@ -106,6 +109,7 @@ impl Dialer {
         for certificate in rustls_native_certs::load_native_certs().certs {
             roots.add(certificate).ok();
         }
+
         let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -161,6 +165,7 @@ impl Dialer {
         } else {
             TcpSocket::new_v6()?
         };
+
         socket.bind(SocketAddr::new(*source, 0))?;
         socket.connect(target).await
     }
@@ -197,6 +202,7 @@ mod tests {
                 .to_string(),
             "http://127.0.0.1:8082"
         );
+
         assert_eq!(
             Endpoint::parse("http://[::1]:8082").unwrap().authority(),
             "[::1]:8082"

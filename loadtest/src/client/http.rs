@@ -60,12 +60,15 @@ impl Ask {
         if !self.token.is_empty() {
             request = request.header("authorization", format!("Bearer {}", self.token));
         }
+
         if !self.body.is_empty() {
             request = request.header("content-type", "application/json");
         }
+
         if let Some(key) = &self.key {
             request = request.header("idempotency-key", key);
         }
+
         let unfit =
             |error: http::Error| Failure::transport(Fault::Connect, format!("no request: {error}"));
         request.body(Full::new(self.body.clone())).map_err(unfit)

@@ -164,6 +164,7 @@ impl Session {
             .map_err(|error| unfit(&error))?;
         request.headers_mut().insert("authorization", bearer);
         let stream = dialer.connect(endpoint).await?;
+
         match tokio_tungstenite::client_async(request, stream).await {
             Ok((stream, _)) => Ok(Self {
                 stream,
@@ -234,6 +235,7 @@ impl Session {
 fn resume_frames(positions: &[(&str, u64)]) -> Vec<String> {
     let mut frames = Vec::new();
     let mut rest = positions;
+
     loop {
         let (now, later) = rest.split_at(rest.len().min(POSITIONS_MAX));
         let named: serde_json::Map<String, serde_json::Value> = now

@@ -70,6 +70,7 @@ impl Tokens {
         {
             return Ok(Arc::clone(&kept.token));
         }
+
         let made = match &self.source {
             Source::Secret(secret) => sign(secret, user, now + LIFETIME_S)?,
             Source::Command(command) => self.command(command, user).await?,
@@ -77,6 +78,7 @@ impl Tokens {
         let token: Arc<str> = made.into();
         // What is no JWT tells no end; it is taken as good for the whole run.
         let ends_s = end_of(&token).unwrap_or(u64::MAX);
+
         self.kept().insert(
             user.to_owned(),
             Kept {
@@ -117,6 +119,7 @@ impl Tokens {
         }
         let printed = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let token = printed.lines().last().unwrap_or_default().trim();
+
         if token.is_empty() {
             Err(told(&"it printed nothing"))
         } else {
@@ -216,6 +219,7 @@ mod tests {
             error.contains("ada") && error.contains("no luck"),
             "{error}"
         );
+
         let silent = from_command("true {user}")
             .unwrap()
             .of("ada")

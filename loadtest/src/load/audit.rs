@@ -164,6 +164,7 @@ fn judge(entries: &[Entry], book: &Book, has_seqs: bool) -> (u64, u64, Compared)
         .count();
     let messages = u64::try_from(messages).unwrap_or_default();
     let compared = history::compare(entries, book);
+
     if has_seqs {
         let last_seq = entries
             .iter()
@@ -193,6 +194,7 @@ mod tests {
         let (upto, messages, found) = judge(&[entry(0, 2), entry(0, 1), entry(0, 1)], &book, false);
         assert_eq!((upto, messages, found.missing, found.doubled), (3, 3, 1, 1));
         assert_eq!((found.moved, found.not_dense), (0, 0));
+
         let dense = Book {
             accepted: vec![(2, 1)],
             ..Book::default()

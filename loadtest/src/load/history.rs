@@ -69,6 +69,7 @@ pub(crate) async fn read(
 ) -> Result<Vec<Entry>, String> {
     let mut entries: Vec<Entry> = Vec::new();
     let mut after = String::new();
+
     loop {
         let path = format!("/v1/conversations/{conversation}/events?limit={PAGE}{after}");
         let body = patiently(pool, tokens, user, &path)
@@ -114,6 +115,7 @@ async fn patiently(
         }
         tokio::time::sleep(PAUSE).await;
     }
+
     Err(last)
 }
 
@@ -125,6 +127,7 @@ pub(crate) fn compare(entries: &[Entry], book: &Book) -> Compared {
     };
     let mut seqs: HashMap<u64, u64> = HashMap::with_capacity(entries.len());
     let mut last = 0;
+
     for entry in entries {
         if entry.seq != last + 1 {
             found.not_dense += 1;
@@ -135,6 +138,7 @@ pub(crate) fn compare(entries: &[Entry], book: &Book) -> Compared {
             found.doubled += 1;
         }
     }
+
     let mut given = HashSet::with_capacity(book.accepted.len());
     for (seq, number) in &book.accepted {
         match seqs.get(number) {
@@ -146,12 +150,14 @@ pub(crate) fn compare(entries: &[Entry], book: &Book) -> Compared {
             found.moved += 1;
         }
     }
+
     let there = |numbers: &[u64]| {
         len(numbers
             .iter()
             .filter(|number| seqs.contains_key(number))
             .count())
     };
+
     found.unwritten_but_there = there(&book.unwritten);
     found.unknown_but_there = there(&book.unknown);
     found
@@ -204,6 +210,7 @@ mod tests {
             &entries(&[(1, None), (2, Some(10)), (3, Some(11)), (4, Some(12))]),
             &book,
         );
+
         assert_eq!(
             found,
             Compared {
@@ -229,6 +236,7 @@ mod tests {
             (6, Some(14)),
             (7, Some(13)),
         ];
+
         let found = compare(&entries(&history), &book);
         assert_eq!((found.missing, found.doubled, found.not_dense), (1, 1, 1));
         assert_eq!(

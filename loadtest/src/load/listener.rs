@@ -99,6 +99,7 @@ impl Listeners {
             live: Arc::default(),
             stop: CancellationToken::new(),
         });
+
         let mut tallies = tallies_of(workload, target.protocol.has_seqs());
         let opening = (0..workload.online).map(|user| {
             let shared = Arc::clone(&shared);
@@ -109,6 +110,7 @@ impl Listeners {
             .try_collect()
             .await?;
         let mut sessions = JoinSet::new();
+
         for (user, session) in opened {
             let tallies = tallies.remove(&user).unwrap_or_default();
             let listener = Listener {
@@ -119,6 +121,7 @@ impl Listeners {
             };
             sessions.spawn(listener.listen(Arc::clone(&shared), session));
         }
+
         Ok(Self {
             sessions,
             stop: shared.stop.clone(),
@@ -178,6 +181,7 @@ fn tallies_of(workload: &Workload, has_seqs: bool) -> HashMap<usize, HashMap<usi
             tallies.entry(*user).or_default().insert(index, tally);
         }
     }
+
     tallies
 }
 
@@ -259,6 +263,7 @@ impl Listener {
         };
         let stamp = Stamp::read(&frame.text);
         let seen = tally.see(frame.seq, stamp.map(|stamp| stamp.number));
+
         match seen {
             Seen::Next => {}
             Seen::Before => return,
@@ -273,9 +278,11 @@ impl Listener {
                 shared.live.faults.fetch_add(1, Ordering::Relaxed);
             }
         }
+
         if seen == Seen::Double {
             return;
         }
+
         if let Some(stamp) = stamp {
             self.heard.messages += 1;
             shared.live.messages.fetch_add(1, Ordering::Relaxed);

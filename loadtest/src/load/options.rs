@@ -73,6 +73,7 @@ impl LoadOptions {
         {
             return Err(format!("--members is 1 to {MEMBERS_MAX}"));
         }
+
         if !(text::BYTES_MIN..=text::BYTES_MAX).contains(&self.payload) {
             return Err(format!(
                 "--payload is {} to {}",
@@ -80,16 +81,19 @@ impl LoadOptions {
                 text::BYTES_MAX
             ));
         }
+
         let users = self.users.unwrap_or_else(|| largest.max(100));
         if users < largest {
             return Err(format!(
                 "--members {largest} needs at least so many --users"
             ));
         }
+
         let online = self.online.unwrap_or(users);
         if online > users {
             return Err(format!("--online {online} is more than --users {users}"));
         }
+
         let wide = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
         Ok(Settings {
             users: wide(users),

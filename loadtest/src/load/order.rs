@@ -44,6 +44,7 @@ impl Line {
         if seq <= self.begin {
             return Seen::Before;
         }
+
         if seq > self.last {
             let missed = seq - self.last - 1;
             if missed > 0 {
@@ -56,6 +57,7 @@ impl Line {
                 Seen::After(missed)
             };
         }
+
         if self.fill(seq, seq) {
             Seen::Late
         } else {
@@ -96,6 +98,7 @@ impl Line {
     fn fill(&mut self, from: u64, to: u64) -> bool {
         let mut kept = Vec::with_capacity(self.holes.len() + 1);
         let mut found = false;
+
         for &(first, last) in &self.holes {
             if to < first || last < from {
                 kept.push((first, last));
@@ -109,9 +112,11 @@ impl Line {
                 kept.push((to + 1, last));
             }
         }
+
         if found {
             self.holes = kept;
         }
+
         found
     }
 }
@@ -147,6 +152,7 @@ mod tests {
             Seen::Double,
             Seen::After(3),
         ];
+
         assert_eq!(seen, expected);
         assert_eq!(line.missing(9), 4, "4, 6, 7, 8");
         assert_eq!(line.missing(12), 7, "and the three behind the last");
@@ -181,6 +187,7 @@ mod tests {
         fn a_line_judges_as_a_set_does(begin in 0_u64..5, seqs in prop::collection::vec(1_u64..60, 0..200), end in 0_u64..80) {
             let mut line = Line::behind(begin);
             let mut set = BTreeSet::new();
+
             for seq in seqs {
                 let last = set.last().copied().unwrap_or(begin);
                 let expected = if seq <= begin {
@@ -196,6 +203,7 @@ mod tests {
                 };
                 prop_assert_eq!(line.see(seq), expected);
             }
+
             let missing = (begin + 1..=end).filter(|seq| !set.contains(seq)).count() as u64;
             prop_assert_eq!(line.missing(end), missing);
         }

@@ -134,11 +134,13 @@ impl Recorder {
         let measured = sent.due_us >= self.from_us.load(Ordering::Relaxed);
         let Slot { totals, interval } = &mut *lock(slot);
         interval.late += late;
+
         if measured {
             totals.late += late;
             totals.lateness.saturating_record(lateness);
             totals.last_answer_us = totals.last_answer_us.max(sent.answered_us);
         }
+
         if let Some(failure) = failure {
             let key = (failure.status, failure.code.clone());
             if measured {
@@ -147,8 +149,10 @@ impl Recorder {
             *interval.errors.entry(key).or_default() += 1;
             return;
         }
+
         interval.accepted += 1;
         interval.post.saturating_record(post);
+
         if measured {
             totals.post.saturating_record(post);
             totals.expected += sent.listeners;
@@ -339,13 +343,16 @@ mod tests {
         recorder.measure_from(1_000_000).unwrap();
         recorder.answered(sent(999, 999, 2_000), None);
         recorder.answered(sent(1_000, 1_000, 1_002), None);
+
         let failure = Failure::transport(Fault::Timeout, String::new());
         recorder.answered(sent(1_001, 1_001, 1_002), Some(&failure));
+
         let interval = recorder.take_interval().unwrap();
         assert_eq!(
             (interval.accepted, interval.errors.values().sum::<u64>()),
             (2, 1)
         );
+
         let totals = recorder.totals().unwrap();
         assert_eq!(
             (totals.accepted(), totals.failed(), totals.post.len()),
@@ -358,6 +365,7 @@ mod tests {
     fn percentiles_are_those_of_all_values_of_all_slots() {
         let recorder = Recorder::new(Instant::now(), 1).unwrap();
         recorder.measure_from(0).unwrap();
+
         for number in 1..=1_000 {
             let answered_us = number + number * 100;
             recorder.answered(
@@ -371,6 +379,7 @@ mod tests {
                 None,
             );
         }
+
         let post = recorder.totals().unwrap().post;
         for (quantile, expected) in [
             (0.5, 50_000),

@@ -53,6 +53,7 @@ impl Rig {
     ) -> Result<Self, String> {
         let narrow = |number: u64| usize::try_from(number).map_err(|error| error.to_string());
         allow_files(settings.online + settings.in_flight_max)?;
+
         let (users, online) = (narrow(settings.users)?, narrow(settings.online)?);
         let each = narrow(settings.conversations)?;
         let run = run_name()?;
@@ -62,15 +63,18 @@ impl Rig {
             (&options.members, each),
             options.seed,
         );
+
         progress.say(&format!(
             "creating {} conversations",
             workload.conversations.len()
         ));
+
         workload.create(&target).await?;
         let (target, workload) = (Arc::new(target), Arc::new(workload));
         let begun = Instant::now();
         let recorder = Arc::new(Recorder::new(begun, workload.sizes.len())?);
         progress.say(&format!("opening {online} sockets"));
+
         let listeners = Listeners::open(&target, &workload, &recorder).await?;
         let ledger = Arc::new(Ledger::new(workload.conversations.len()));
         let sender = Arc::new(Sender {
@@ -86,6 +90,7 @@ impl Rig {
             number: AtomicU64::new(0),
             stop: stop.clone(),
         });
+
         let scraper = Arc::new(Scraper::new(&target));
         let sampler = Sampler::start(Views {
             recorder: Arc::clone(&recorder),
@@ -94,6 +99,7 @@ impl Rig {
             scraper: Arc::clone(&scraper),
             progress: Arc::clone(progress),
         });
+
         Ok(Self {
             target,
             workload,
@@ -130,8 +136,10 @@ impl Rig {
         self.sampler.due(rate);
         let from_us = self.recorder.now_us();
         self.recorder.measure_from(from_us)?;
+
         let (scraper, redis) = (Arc::clone(&self.scraper), self.target.redis.clone());
         let before = tokio::spawn(async move { Snapshot::take(&scraper, &redis).await });
+
         // Another stretch has other chance, for the same seed always the same.
         let seed = self
             .options
@@ -140,6 +148,7 @@ impl Rig {
         let schedule = Schedule::new(rate, length, self.options.spacing, seed);
         let driven = self.sender.drive(from_us, schedule, self.timeout).await?;
         self.sampler.due(0.0);
+
         // A request ends with its timeout; a little more, so that none is left.
         self.sender
             .settle(self.timeout + Duration::from_secs(1))
@@ -148,6 +157,7 @@ impl Rig {
             .wait_for(self.deliveries_expected(), QUIET, self.options.patience)
             .await;
         let (after, warnings) = Snapshot::take(&self.scraper, &self.target.redis).await;
+
         self.warnings.extend(warnings);
         let (before, earlier) = before.await.map_err(|error| error.to_string())?;
         self.warnings.extend(earlier);
@@ -169,6 +179,7 @@ impl Rig {
                 .max(length)
                 .as_secs_f64()
         };
+
         let measured_s = if self.sender.stop.is_cancelled() {
             Duration::from_micros(totals.last_answer_us.saturating_sub(from_us))
                 .as_secs_f64()
@@ -180,6 +191,7 @@ impl Rig {
         if let Some(server) = &mut server {
             server.lag_s = wait_for_lag(&self.scraper, self.target.metrics.lag).await;
         }
+
         Ok(Load {
             measured_s,
             sends: Sends {

@@ -72,8 +72,10 @@ async fn look(views: Views, seconds: Arc<Mutex<Vec<Second>>>, rate: Arc<AtomicU6
     let begun = Instant::now();
     let mut ticks = tokio::time::interval_at((begun + EVERY).into(), EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+
     let (mut last, mut own_cpu) = (begun, own_cpu_seconds());
     let mut scraped: Option<Snapshot> = None;
+
     for number in 1_usize.. {
         ticks.tick().await;
         let passed = last.elapsed().as_secs_f64().max(1e-3);

@@ -101,6 +101,7 @@ mod tests {
         assert!(due.is_sorted() && *due.last().unwrap() < Duration::from_secs(1_000));
         // The count of a Poisson process has the standard deviation of its root: 316.
         assert!(due.len().abs_diff(100_000) < 5 * 316, "{}", due.len());
+
         let gaps: Vec<f64> = due
             .windows(2)
             .map(|pair| (pair[1] - pair[0]).as_secs_f64())

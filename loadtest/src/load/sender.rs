@@ -102,6 +102,7 @@ impl Sender {
     ) -> Driven {
         let mut driven = Driven::default();
         let mut give_up = None;
+
         while let Some(after) = schedule.next() {
             if self.stop.is_cancelled() {
                 break;
@@ -130,6 +131,7 @@ impl Sender {
             let due_us = from_us + micros(after);
             runtime.spawn(Arc::clone(self).send(Stamp { number, due_us }, permit));
         }
+
         driven
     }
 
@@ -157,6 +159,7 @@ impl Sender {
             started_us,
             answered_us: self.recorder.now_us(),
         };
+
         match posted {
             Ok(seq) => {
                 self.ledger.accepted(conversation, seq, stamp.number);
@@ -177,6 +180,7 @@ impl Sender {
         let token = self.target.tokens.of(name).await.map_err(unsent)?;
         let path = format!("/v1/conversations/{conversation}/messages");
         let mut ask = Ask::post(path, token, stamp.body(self.payload));
+
         ask.key = self
             .keys
             .then(|| format!("{conversation}-{}", stamp.number));
@@ -187,6 +191,7 @@ impl Sender {
             .succeed(&ask)
             .await?;
         let accepted: Result<Accepted, _> = serde_json::from_slice(&answer);
+
         accepted
             .map(|accepted| accepted.seq)
             .map_err(|error| Failure::transport(Fault::Broken, error.to_string()))

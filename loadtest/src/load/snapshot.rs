@@ -34,6 +34,7 @@ impl Snapshot {
                 None
             }
         };
+
         (
             Self {
                 at: Instant::now(),

@@ -63,6 +63,7 @@ impl Numbers {
         if self.words.len() <= word {
             self.words.resize(word + 1, 0);
         }
+
         let Some(bits) = self.words.get_mut(word) else {
             return Seen::Before;
         };
@@ -71,6 +72,7 @@ impl Numbers {
             return Seen::Double;
         }
         *bits |= bit;
+
         self.count += 1;
         Seen::Next
     }

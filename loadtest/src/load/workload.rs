@@ -63,6 +63,7 @@ impl Workload {
     ) -> Self {
         let mut chance = StdRng::seed_from_u64(seed);
         let mut conversations = Vec::new();
+
         for (group, size) in sizes.iter().enumerate() {
             for _ in 0..each {
                 let members =
@@ -77,6 +78,7 @@ impl Workload {
                 });
             }
         }
+
         let by_name = conversations
             .iter()
             .enumerate()
@@ -159,6 +161,7 @@ async fn create(
     if participants.is_empty() {
         participants.push(name(admin));
     }
+
     let body = serde_json::json!({"participants": participants, "name": conversation.name});
     let token: Arc<str> = target.tokens.of(&name(admin)).await?;
     let ask = Ask::post("/v1/conversations", token, Bytes::from(body.to_string()));

@@ -45,6 +45,7 @@ impl Options {
             talk: format!("{run}-talk"),
             admin,
         };
+
         create(target, &made.admin, &made.talk, &made.watchers).await?;
         for (number, members) in made.users.iter().enumerate() {
             let name = format!("{run}-{number}");
@@ -66,6 +67,7 @@ impl Options {
                 .await?;
             made.conversations.push(name);
         }
+
         Ok(made)
     }
 }
@@ -95,6 +97,7 @@ async fn first_message(target: &Target, admin: &str, name: &str) -> Result<Strin
         target.tokens.of(admin).await?,
         body,
     );
+
     let sent = target
         .pool(0)?
         .succeed(&ask)

@@ -96,6 +96,7 @@ impl Options {
         );
         let [before, storm] = &heard.latency_us;
         let ms = |of: &Histogram<u64>, quantile| float(of.value_at_quantile(quantile)) / 1e3;
+
         format!(
             "{} sessions ended, {} watchers were told {told} of {expected} states\n\
              server CPU a state and watcher: {each}\n\

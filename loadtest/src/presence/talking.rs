@@ -26,6 +26,7 @@ pub(super) async fn talk(
         Arc::clone(target.pool(0)?),
     );
     let (watched, every) = (Arc::clone(watched), Duration::from_secs(1) / rate);
+
     Ok(tokio::spawn(async move {
         let (mut ticks, mut sending) = (tokio::time::interval(every), JoinSet::new());
         loop {

@@ -99,6 +99,7 @@ pub(super) async fn watch_all(
             .await?;
         watchers.spawn(hear(session, Arc::clone(watched), ends.clone()));
     }
+
     Ok((
         watchers,
         u64::try_from(expected).map_err(|error| error.to_string())?,

@@ -44,6 +44,7 @@ pub(crate) fn example_second(at_s: f64) -> Second {
 pub(crate) fn example() -> Report {
     let mut histogram = histogram().unwrap();
     (1..=30_000).for_each(|value| histogram.record(value).unwrap());
+
     let latency = Latency::of(&histogram);
     let members = |members| MembersLoad {
         members,
@@ -51,6 +52,7 @@ pub(crate) fn example() -> Report {
         post: latency.clone(),
         deliver: latency.clone(),
     };
+
     let steady = Load {
         measured_s: 30.0,
         sends: Sends {
@@ -83,6 +85,7 @@ pub(crate) fn example() -> Report {
         }),
         ..Load::default()
     };
+
     Report {
         version: super::VERSION,
         program: "loadtest 0.1.0".to_owned(),

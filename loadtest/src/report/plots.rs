@@ -97,12 +97,14 @@ impl Plot {
         if points().count() < 2 || right <= left {
             return Ok(None);
         }
+
         let left = if self.across == Scale::Count {
             left
         } else {
             0.0
         };
         let mut svg = String::new();
+
         if self.up == Scale::Milliseconds {
             // Whole decades would waste half of the drawing.
             let (low, high) = (low.max(0.01) / 1.3, high.max(0.02) * 1.3);
@@ -118,6 +120,7 @@ impl Plot {
                 RangedCoordf64::from(0.0..(high * 1.1).max(1e-3)),
             )?;
         }
+
         Ok(Some(for_a_page(&svg)))
     }
 

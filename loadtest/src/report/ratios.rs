@@ -71,6 +71,7 @@ pub(crate) fn pair(a: &[Figure], b: &[Figure]) -> Vec<Row> {
         b: value_in(b, figure.name),
         better: figure.better,
     };
+
     a.iter()
         .chain(only_in_b)
         .map(row)
@@ -128,6 +129,7 @@ fn rates(load: &Load) -> Vec<Figure> {
 fn costs(load: &Load, kind: &str) -> Vec<Figure> {
     let server = load.server.as_ref();
     let redis = load.redis.as_ref();
+
     vec![
         figure(
             "cpu",
@@ -234,6 +236,7 @@ pub(crate) fn of_reports(a: &Report, b: &Report) -> Result<Vec<Row>, String> {
             a.mode, b.mode
         ));
     }
+
     let mut rows = Vec::new();
     if let (Some(one), Some(other)) = (&a.steady, &b.steady) {
         rows.extend(pair(
@@ -242,6 +245,7 @@ pub(crate) fn of_reports(a: &Report, b: &Report) -> Result<Vec<Row>, String> {
         ));
         rows.extend(beside_peer(a, b));
     }
+
     if let (Some(one), Some(other)) = (&a.ramp, &b.ramp) {
         let highest = |value| Figure {
             name: "rate",
@@ -269,9 +273,11 @@ pub(crate) fn of_reports(a: &Report, b: &Report) -> Result<Vec<Row>, String> {
             ));
         }
     }
+
     if let (Some(one), Some(other)) = (&a.idle, &b.idle) {
         rows.extend(pair(&of_idle(one), &of_idle(other)));
     }
+
     if rows.is_empty() {
         Err("they have no figures in common".to_owned())
     } else {
@@ -315,6 +321,7 @@ pub(crate) fn render(rows: &[Row], heads: [&str; 3], tell: impl Fn(&Row) -> Stri
         "  {:<34}{:>12}{:>12}{:>14}",
         "", heads[0], heads[1], heads[2]
     )];
+
     for row in rows {
         let side =
             |of: Option<f64>| of.map_or_else(|| "-".to_owned(), |value| shown(row.words, value));
@@ -330,6 +337,7 @@ pub(crate) fn render(rows: &[Row], heads: [&str; 3], tell: impl Fn(&Row) -> Stri
         );
         lines.push(line.trim_end().to_owned());
     }
+
     lines
 }
 
@@ -402,6 +410,7 @@ mod tests {
                 kind,
             )
         };
+
         assert_eq!(cost(server.clone(), redis, "cluster"), Some(120.0));
         assert_eq!(
             cost(server.clone(), None, "dev"),
@@ -417,6 +426,7 @@ mod tests {
         let (mut a, mut b) = (example(), example());
         a.steady.as_mut().unwrap().server = None;
         b.steady.as_mut().unwrap().deliver.count = 0;
+
         let rows = of_reports(&a, &b).unwrap();
         assert_eq!(value(&rows, "server-cpu"), (None, Some(240.0)));
         assert_eq!(value(&rows, "deliver-p50").1, None);
@@ -426,6 +436,7 @@ mod tests {
                 .any(|row| row.name == "redis-cpu" || row.name == "cpu-of-peer"),
             "{rows:?}"
         );
+
         let table = render(&rows, ["A", "B", "B / A"], |_| String::new()).join("\n");
         assert!(
             table
@@ -447,11 +458,13 @@ mod tests {
                 ..Peer::default()
             })
         };
+
         let a = Report {
             peer: peer(480.0),
             ..a
         };
         b.peer = peer(960.0);
+
         assert_eq!(
             value(&of_reports(&a, &b).unwrap(), "cpu-of-peer"),
             (Some(0.5), Some(0.25))
@@ -464,15 +477,18 @@ mod tests {
             mode: "idle".to_owned(),
             ..example()
         };
+
         assert!(
             of_reports(&example(), &other)
                 .unwrap_err()
                 .contains("`steady`, the other of `idle`")
         );
+
         let empty = Report {
             steady: None,
             ..example()
         };
+
         assert!(
             of_reports(&empty, &example())
                 .unwrap_err()
@@ -513,6 +529,7 @@ mod tests {
             });
             report
         };
+
         let rows =
             of_reports(&ramp(3_000.0, Some(2_000.0)), &ramp(9_000.0, Some(3_000.0))).unwrap();
         assert_eq!(value(&rows, "rate"), (Some(2_000.0), Some(3_000.0)));

@@ -14,19 +14,24 @@ pub(crate) fn render(report: &Report) -> String {
         target.kind,
         target.clients.join(", ")
     ));
+
     if let Some(load) = &report.steady {
         steady(&mut lines, load);
     }
+
     if let Some(figures) = &report.ramp {
         ramp(&mut lines, figures);
     }
+
     if let Some(figures) = &report.idle {
         idle(&mut lines, figures);
     }
+
     audit(&mut lines, report);
     if let Some((load, peer)) = report.steady.as_ref().zip(report.peer.as_ref()) {
         beside(&mut lines, (load, &target.kind), peer);
     }
+
     verdict(&mut lines, &report.verdict);
     lines.join("\n")
 }
@@ -43,12 +48,14 @@ fn steady(lines: &mut Vec<String>, load: &Load) {
         whole(sends.failed),
         whole(sends.unsent),
     ));
+
     lines.push(format!(
         "  deliveries   {}/s: {} of {} expected",
         count(load.deliveries_per_second),
         whole(load.deliveries),
         whole(load.deliveries_expected)
     ));
+
     lines.push(String::new());
     lines.push(format!(
         "  {:<22}{:>11}{:>10}{:>10}{:>10}{:>10}{:>10}",
@@ -58,6 +65,7 @@ fn steady(lines: &mut Vec<String>, load: &Load) {
     lines.push(latency("post from its start", &load.post_from_start));
     lines.push(latency("send to delivered", &load.deliver));
     lines.push(latency("client's lateness", &sends.lateness));
+
     if load.by_members.len() > 1 {
         for group in &load.by_members {
             lines.push(latency(
@@ -70,6 +78,7 @@ fn steady(lines: &mut Vec<String>, load: &Load) {
             ));
         }
     }
+
     lines.push(String::new());
     lines.push(format!("  errors       {}", errors(&load.errors)));
     cost(lines, load);
@@ -101,6 +110,7 @@ fn cost(lines: &mut Vec<String>, load: &Load) {
             }
         }
     }
+
     if let Some(redis) = &load.redis {
         lines.push(format!(
             "  Redis        {:.0} us CPU and {:.2} commands a message, at most {} MiB in one \
@@ -110,6 +120,7 @@ fn cost(lines: &mut Vec<String>, load: &Load) {
             mebibytes(super::figures::float(redis.memory_highest_bytes))
         ));
     }
+
     lines.push(format!(
         "  this client  {:.0} us CPU a message, {:.2} processors",
         load.client.cpu_us_per_message, load.client.processors
@@ -125,6 +136,7 @@ fn ramp(lines: &mut Vec<String>, ramp: &Ramp) {
         ms(ramp.slo.post_p99_ms),
         ramp.slo.errors * 100.0
     ));
+
     lines.push(format!(
         "  {:>9}{:>11}{:>9}{:>13}{:>10}{:>10}{:>13}{:>13}{:>9}{:>9}{:>8}",
         "due/s",
@@ -139,6 +151,7 @@ fn ramp(lines: &mut Vec<String>, ramp: &Ramp) {
         "late",
         "held"
     ));
+
     for step in &ramp.steps {
         let load = &step.load;
         lines.push(format!(
@@ -165,6 +178,7 @@ fn ramp(lines: &mut Vec<String>, ramp: &Ramp) {
             lines.push(format!("            {}", errors(&load.errors)));
         }
     }
+
     lines.push(match ramp.highest_rate {
         Some(rate) => format!("  highest rate that held: {} sends/s", count(rate)),
         None => "  no rate held".to_owned(),
@@ -182,6 +196,7 @@ fn idle(lines: &mut Vec<String>, idle: &Idle) {
         whole(idle.open_at_end),
         idle.held_s
     ));
+
     if let Some((before, (open, each))) = idle
         .resident_before_bytes
         .zip(idle.resident_open_bytes.zip(idle.bytes_per_session))
@@ -193,6 +208,7 @@ fn idle(lines: &mut Vec<String>, idle: &Idle) {
             each / 1024.0
         ));
     }
+
     if let Some(processors) = idle.server_processors {
         lines.push(format!(
             "               {processors:.3} processors while they do nothing"
@@ -228,6 +244,7 @@ fn audit(lines: &mut Vec<String>, report: &Report) {
             audit.told_gaps
         ));
     }
+
     if !audit.closes.is_empty() {
         let closes: Vec<String> = audit
             .closes
@@ -246,12 +263,14 @@ fn audit(lines: &mut Vec<String>, report: &Report) {
 fn beside(lines: &mut Vec<String>, (load, kind): (&Load, &str), peer: &Peer) {
     let name = peer.target.kind.as_str();
     lines.push(String::new());
+
     let rows = ratios::beside(load, kind, peer);
     lines.extend(ratios::render(
         &rows,
         [name, "rookery", "ours / theirs"],
         |_| String::new(),
     ));
+
     lines.push(format!(
         "  {name} had {} of {} deliveries, {} doubled, {} of {} acknowledged not in its history",
         whole(peer.audit.delivered),
@@ -260,6 +279,7 @@ fn beside(lines: &mut Vec<String>, (load, kind): (&Load, &str), peer: &Peer) {
         whole(peer.audit.history_missing),
         whole(peer.audit.acknowledged)
     ));
+
     let notes = peer
         .verdict
         .warnings
@@ -287,6 +307,7 @@ fn verdict(lines: &mut Vec<String>, verdict: &Verdict) {
             .iter()
             .map(|fault| format!("  FAULT        {fault}")),
     );
+
     let word = if verdict.passed {
         "passed: nothing lost, doubled or out of order"
     } else {
@@ -331,8 +352,10 @@ mod tests {
     fn a_peer_stands_in_a_table_of_its_own_with_ratios() {
         let mut report = example();
         assert!(!render(&report).contains("ours / theirs"));
+
         let mut steady = report.steady.clone().unwrap();
         steady.sends.accepted_per_second = 500.0;
+
         let target = crate::report::TargetReport {
             kind: "socketio".to_owned(),
             ..Default::default()
@@ -342,12 +365,14 @@ mod tests {
             missing: 2,
             ..Default::default()
         };
+
         report.peer = Some(Peer {
             target,
             steady,
             audit,
             ..Peer::default()
         });
+
         let table = render(&report);
         let rates: Vec<&str> = table
             .lines()
@@ -368,6 +393,7 @@ mod tests {
             broke,
             load: load.clone(),
         };
+
         let steps = vec![
             step(1_000.0, vec![]),
             step(2_000.0, vec!["p99 of sends 300 ms".to_owned()]),
@@ -377,6 +403,7 @@ mod tests {
             highest_rate: Some(1_000.0),
             ..Ramp::default()
         });
+
         let table = render(&report);
         assert!(
             table.contains("p99 of sends 300 ms") && table.contains("that held: 1,000 sends/s"),

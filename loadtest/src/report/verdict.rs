@@ -32,6 +32,7 @@ fn faults_of(audit: &Audit) -> Vec<String> {
             faults.push(format!("{count} {what}"));
         }
     };
+
     fault(
         audit.history_missing,
         "acknowledged messages are not in the history (lost)",
@@ -44,6 +45,7 @@ fn faults_of(audit: &Audit) -> Vec<String> {
         audit.history_moved,
         "messages are in the history under another seq than was acknowledged (order)",
     );
+
     fault(
         audit.history_not_dense,
         "places in the history where seq does not go on by one (order)",
@@ -56,6 +58,7 @@ fn faults_of(audit: &Audit) -> Vec<String> {
         audit.missing,
         "deliveries never reached their session (lost)",
     );
+
     fault(
         audit.doubled,
         "deliveries reached a session again (doubled)",
@@ -68,12 +71,14 @@ fn faults_of(audit: &Audit) -> Vec<String> {
         audit.taken_back,
         "times something was taken back that a session had seen",
     );
+
     if audit.acknowledged > 0 && !audit.history_read {
         faults.push(
             "the history could not be read back: what was acknowledged is not proven to be there"
                 .to_owned(),
         );
     }
+
     faults
 }
 
@@ -102,6 +107,7 @@ pub(crate) fn doubts(load: &Load) -> Vec<String> {
     let share = |count: u64| {
         super::figures::float(count) / super::figures::float(load.sends.scheduled.max(1))
     };
+
     if share(load.sends.late) > LATE_SHARE {
         // One that waits makes all late that are due meanwhile, though they need not wait
         // themselves.
@@ -117,15 +123,18 @@ pub(crate) fn doubts(load: &Load) -> Vec<String> {
             load.sends.lateness.p99_ms,
         ));
     }
+
     if load.sends.accepted == 0 && load.sends.scheduled > 0 {
         doubts.push("no send was accepted: there are no figures".to_owned());
     }
+
     if load.sends.unsent > 0 {
         doubts.push(format!(
             "{} sends were given up, because too many were in flight to the end",
             load.sends.unsent
         ));
     }
+
     doubts
 }
 
@@ -192,10 +201,12 @@ mod tests {
                 ..audit()
             },
         ];
+
         for audit in broken {
             let verdict = Verdict::of(&audit, Vec::new());
             assert!(!verdict.passed && verdict.faults.len() == 1, "{verdict:?}");
         }
+
         let closes = vec![Close {
             code: 1012,
             count: 2,
@@ -228,6 +239,7 @@ mod tests {
                 ..Load::default()
             })
         };
+
         assert!(
             told(2, 900)[0].starts_with("1.1 % of the sends started more than 5 ms late"),
             "{:?}",

@@ -18,6 +18,7 @@ pub(crate) fn find(folder: &Path) -> Result<Found, String> {
         redis: Vec::new(),
         tokens: Source::Secret(read("jwt-secret")?.trim().to_owned()),
     };
+
     for line in read("ports")?.lines() {
         let Some((name, port)) = line.split_once(' ') else {
             continue;
@@ -46,6 +47,7 @@ pub(crate) fn find(folder: &Path) -> Result<Found, String> {
             _ => {}
         }
     }
+
     if found.clients.is_empty() {
         Err(format!("no router runs in {}", folder.display()))
     } else {
@@ -68,14 +70,17 @@ mod tests {
             std::fs::create_dir(folder.path().join(process)).unwrap();
             std::fs::write(folder.path().join(process).join("pid"), "1 2").unwrap();
         }
+
         let found = find(folder.path()).unwrap();
         assert_eq!(found.clients, [Endpoint::plain("127.0.0.1:5").unwrap()]);
+
         let names: Vec<&str> = found
             .operations
             .iter()
             .map(|operations| operations.name.as_str())
             .collect();
         assert_eq!(names, ["node-1", "router-1"]);
+
         assert_eq!(found.operations[0].pid, Some(1));
         assert_eq!(found.redis, ["127.0.0.1:7001"]);
         assert_eq!(found.tokens, Source::Secret("secret".to_owned()));

@@ -65,6 +65,7 @@ impl Scraper {
                 Err(error) => errors.push(format!("/metrics of {name}: {error}")),
             }
         }
+
         (pages, errors)
     }
 

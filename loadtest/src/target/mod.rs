@@ -174,6 +174,7 @@ impl Target {
                 options.timeout,
             ))
         };
+
         Ok(Self {
             kind,
             protocol,
@@ -217,6 +218,7 @@ impl TargetOptions {
             }
         };
         let mut operations = Vec::new();
+
         for address in &self.operations {
             operations.push(Operations {
                 name: address.clone(),
@@ -224,6 +226,7 @@ impl TargetOptions {
                 pid: None,
             });
         }
+
         let clients = self
             .url
             .iter()

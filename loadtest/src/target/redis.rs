@@ -38,6 +38,7 @@ impl Redis {
             line.and_then(|value| value.trim().parse::<f64>().ok())
                 .unwrap_or_default()
         };
+
         self.cpu_seconds += [
             "used_cpu_sys",
             "used_cpu_user",
@@ -47,6 +48,7 @@ impl Redis {
         .map(number)
         .iter()
         .sum::<f64>();
+
         if !told.lines().any(|line| line.trim() == "role:slave") {
             self.commands += whole(number("total_commands_processed"));
         }

@@ -30,6 +30,7 @@ impl Started {
             std::fs::File::create(folder.path().join("log")).map_err(|error| error.to_string())?;
         let mut command = Command::new(program);
         add(&mut command);
+
         let child = command
             .arg("--data")
             .arg(folder.path().join("data"))
@@ -74,6 +75,7 @@ impl Started {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+
         Err(format!(
             "{} was not ready in {longest:?}: {}",
             self.program.display(),

@@ -94,6 +94,7 @@ fn each_algorithm_is_taken_with_a_key_of_its_own() {
         .map(|(algorithm, pem)| jwk(*algorithm, pem, "k"))
         .collect();
     let verifier = Jwks::new(&published).verifier();
+
     for (algorithm, pem) in keys {
         assert!(
             verifier
@@ -114,6 +115,7 @@ fn each_algorithm_is_taken_with_a_key_of_its_own() {
             "{algorithm:?}"
         );
     }
+
     assert!(
         verifier
             .verify(&signed(Algorithm::RS384, RSA, Some("k"), &good()))
@@ -146,6 +148,7 @@ fn a_public_key_is_never_taken_as_a_secret() {
     let raw = URL_SAFE_NO_PAD.decode(modulus).expect("base64");
     let mut header = Header::new(Algorithm::HS256);
     header.kid = Some("k".to_owned());
+
     for secret in [modulus.as_bytes(), &raw, published.to_string().as_bytes()] {
         let token = jsonwebtoken::encode(&header, &good(), &EncodingKey::from_secret(secret))
             .expect("a token");
@@ -207,6 +210,7 @@ fn keys_are_rotated_without_a_restart() {
 fn a_broken_or_missing_file_keeps_the_keys_of_before() {
     let jwks = Jwks::new(&[jwk(Algorithm::ES256, EC, "e")]);
     let verifier = jwks.verifier();
+
     for broken in [
         "{",
         "[]",
@@ -222,6 +226,7 @@ fn a_broken_or_missing_file_keeps_the_keys_of_before() {
             "{broken}"
         );
     }
+
     fs::remove_file(jwks.path()).expect("removed");
     jwks.a_second_later();
     assert!(
@@ -229,6 +234,7 @@ fn a_broken_or_missing_file_keeps_the_keys_of_before() {
             .verify(&signed(Algorithm::ES256, EC, None, &good()))
             .is_ok()
     );
+
     jwks.write(&[jwk(Algorithm::EdDSA, ED[0], "d")]);
     jwks.a_second_later();
     assert!(
@@ -261,6 +267,7 @@ fn a_jwks_that_is_replaced_by_one_of_the_same_size_and_time_is_noticed() {
     let verifier = jwks.verifier();
     let before = fs::metadata(jwks.path()).expect("there");
     jwks.write(&[jwk(Algorithm::EdDSA, ED[1], "a")]);
+
     let file = fs::File::options()
         .write(true)
         .open(jwks.path())
@@ -272,6 +279,7 @@ fn a_jwks_that_is_replaced_by_one_of_the_same_size_and_time_is_noticed() {
         before.len(),
         "the premise"
     );
+
     jwks.a_second_later();
     assert!(
         verifier

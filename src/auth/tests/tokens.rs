@@ -22,14 +22,17 @@ fn an_issued_token_is_good_until_its_end_and_the_leeway() {
         expires: NOW_S + 60,
     };
     assert_eq!(verifier.verify(&token), Ok(identity.clone()));
+
     clock.set((NOW_S + 90) * 1_000 - 1);
     assert_eq!(verifier.verify(&token), Ok(identity), "within the leeway");
+
     clock.set((NOW_S + 90) * 1_000);
     assert_eq!(
         verifier.verify(&token),
         Err(Refused::because("the token has expired")),
         "from the cache"
     );
+
     let fresh = Verifier::new(with_secret(), clock).expect("a verifier");
     assert_eq!(
         fresh.verify(&token),
@@ -71,6 +74,7 @@ fn issuer_and_audience_are_checked_where_configured() {
             .verify(&hs256(&claims("us", json!("chat"))))
             .is_ok()
     );
+
     assert!(
         verifier
             .verify(&hs256(&claims("us", json!(["x", "chat"]))))
@@ -91,6 +95,7 @@ fn a_wrong_signature_and_nonsense_are_refused() {
     assert!(verifier.verify(&forged).is_err());
     let token = hs256(&good());
     let (head, _) = token.rsplit_once('.').expect("dots");
+
     for bad in [
         "",
         ".",
@@ -131,6 +136,7 @@ fn a_start_without_good_keys_says_why() {
         })
         .contains("32 bytes")
     );
+
     assert!(
         start(Config {
             jwks: Some("/nowhere/jwks.json".into()),
@@ -166,6 +172,7 @@ fn the_claimed_user_is_read_without_a_key_and_what_is_wrong_is_told() {
             .0
             .contains("no sub")
     );
+
     for bad in ["", "..", "a.b", "a.b.c", "a.b.c.d", &format!("{token}.x")] {
         assert!(
             claimed(bad).expect_err(bad).0.contains("malformed"),
@@ -184,6 +191,7 @@ fn the_user_may_be_named_by_another_claim_than_sub() {
     let verifier = Verifier::new(config, clock()).expect("a verifier");
     let claims = json!({"sub": "1f 2e", "preferred_username": "auth0|5f7c", "exp": NOW_S + 60});
     let named = UserId::parse("auth0|5f7c").ok();
+
     assert_eq!(
         verifier
             .verify(&hs256(&claims))

@@ -195,6 +195,7 @@ mod tests {
         let mut table = first_table(identity(64), &live(0..4), 2);
         table.claimed = (0..32).map(ShardId).collect();
         let drained = drain(&mut table, 1);
+
         // A standby is missing here and there.
         table
             .rows
@@ -203,6 +204,7 @@ mod tests {
             .step_by(3)
             .for_each(|row| row.truncate(1));
         let next = next_table(&table, &live(0..4), 2, &BTreeSet::new()).expect("a change");
+
         for (shard, (before, after)) in table.rows.iter().zip(&next.rows).enumerate() {
             assert_eq!(after.len(), 2);
             let kept = before.contains(&drained) && shard < 32;
@@ -212,6 +214,7 @@ mod tests {
                 "shard {shard}: {before:?} became {after:?}"
             );
         }
+
         assert!(
             fullest(&Table {
                 rows: next.rows[32..].to_vec(),
@@ -220,6 +223,7 @@ mod tests {
             "the others share the rest"
         );
         assert_eq!(next_table(&next, &live(0..4), 2, &BTreeSet::new()), None);
+
         // It is still there when it is started again, and when it is gone for good.
         let gone = next_table(&next, &live([0, 2, 3]), 2, &BTreeSet::new()).expect("a change");
         assert!(gone.is_draining(&drained) && next.is_draining(&drained));
@@ -236,18 +240,21 @@ mod tests {
     fn what_is_said_of_a_replaced_node_goes_with_its_further_place() {
         let mut table = first_table(identity(4), &live(0..3), 2);
         table.claimed = all(&table);
+
         let (outsider, row) = (NodeId::from("node-9"), table.rows[1].clone());
         let third = live(0..3)
             .into_keys()
             .find(|node| !row.contains(node))
             .expect("a third");
         table.rows[1].insert(1, third);
+
         table.changes.replaced = BTreeMap::from([(ShardId(1), row[1].clone())]);
         assert_eq!(
             next_table(&table, &live(0..3), 2, &BTreeSet::new()),
             None,
             "it is under way"
         );
+
         for (shard, node) in [(0, &row[0]), (1, &outsider), (7, &row[0])] {
             let mut stale = table.clone();
             stale.changes.replaced = BTreeMap::from([(ShardId(shard), node.clone())]);
@@ -322,11 +329,14 @@ mod tests {
             .filter(|row| row[0] == gone)
             .for_each(|row| row.reverse());
         let next = next_table(&taken, &live(0..3), 2, &all(&table)).expect("a change");
+
         for (before, after) in taken.rows.iter().zip(&next.rows) {
             assert_eq!((after.len(), &before[0]), (2, &after[0]));
             assert!(!after.contains(&gone) && (before[1] == gone || before == after));
         }
+
         assert_eq!(next.addresses(&gone), None);
+
         // It comes back as any other: nothing moves for balance.
         let back = next_table(&next, &live(0..4), 2, &all(&table)).expect("its addresses");
         assert_eq!(back.rows, next.rows);
@@ -442,17 +452,21 @@ mod tests {
         fn rows_name_distinct_nodes_and_owners_are_evenly_loaded((shards, nodes, replicas) in cluster()) {
             let table = first_table(identity(shards), &nodes, replicas);
             prop_assert_eq!(table.rows.len(), shards as usize);
+
             for row in &table.rows {
                 prop_assert_eq!(row.len(), replicas.min(nodes.len()));
                 prop_assert_eq!(row.iter().collect::<BTreeSet<_>>().len(), row.len());
                 prop_assert!(row.iter().all(|node| nodes.contains_key(node)));
             }
+
             let (shards, count) = (shards as usize, nodes.len());
             let fullest = fullest(&table);
             prop_assert!(fullest <= (shards * 11).div_ceil(count * 10));
+
             if shards >= EVEN_SHARDS_PER_NODE * count {
                 prop_assert!(fullest * count * 10 <= shards * 11, "{fullest} of {shards} on {count}");
             }
+
             let places = shards * (replicas.min(count) - 1);
             let most = standing(&table).into_values().max().unwrap_or(0);
             prop_assert!(most <= (places * 11).div_ceil(count * 10) + 1, "{most} of {places} on {count}");

@@ -317,12 +317,14 @@ mod tests {
             for node in nodes {
                 self.register(node).await;
             }
+
             let table = first_table(
                 self.identity,
                 &self.store.nodes().await.expect("answers"),
                 2,
             );
             assert_eq!(self.store.swap(0, table.clone()).await, Ok(true));
+
             for shard in (0..15).map(ShardId) {
                 let claim = Claim {
                     shard,
@@ -335,6 +337,7 @@ mod tests {
                 };
                 self.log.claim(claim).await.expect("claims");
             }
+
             table
         }
 
@@ -348,14 +351,17 @@ mod tests {
         let bench = Bench::new().await;
         let (mut one, mut two) = (bench.coordinator("a"), bench.coordinator("b"));
         one.look().await.expect("no table yet");
+
         let first = bench.begin(&["a", "b"]).await;
         two.look().await.expect("does nothing");
         assert_eq!(
             (one.leads, two.leads, bench.table().await),
             (true, false, first.clone())
         );
+
         bench.register("c").await;
         one.look().await.expect("answers");
+
         let next = bench.table().await;
         assert_eq!((next.version, next.nodes.len()), (2, 3));
         assert_eq!(
@@ -364,6 +370,7 @@ mod tests {
             "those that have a control record, for good"
         );
         assert_eq!(next.rows[..15], first.rows[..15]);
+
         one.look().await.expect("answers");
         assert_eq!(bench.table().await, next, "it stands");
     }
@@ -486,15 +493,18 @@ mod tests {
         let mut coordinator = bench.coordinator("a");
         let mut table = bench.begin(&["a", "b"]).await;
         table.nodes.insert(NodeId::from("gone"), addresses("gone"));
+
         let registered = bench.store.nodes().await.expect("answers");
         let begun = Instant::now();
         let gone = NodeId::from("gone");
+
         assert!(
             coordinator
                 .attendance
                 .counted(&table, registered.clone(), begun)
                 .contains_key(&gone)
         );
+
         let late = begun + MISSED;
         assert!(
             coordinator
@@ -508,9 +518,11 @@ mod tests {
                 .counted(&table, registered.clone(), late)
                 .contains_key(&gone)
         );
+
         // It came back, and is missed again.
         let mut back = registered.clone();
         back.insert(gone.clone(), addresses("gone"));
+
         assert!(
             coordinator
                 .attendance

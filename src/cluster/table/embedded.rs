@@ -198,6 +198,7 @@ mod tests {
             log: _log,
             table,
         } = embedded().await;
+
         let addresses = NodeAddresses {
             http: "h:1".to_owned(),
             peer: "h:2".to_owned(),
@@ -209,6 +210,7 @@ mod tests {
         table.register(&lively, &addresses).await.unwrap();
         tokio::time::advance(REGISTRATION_LIFE - Duration::from_millis(1)).await;
         assert_eq!(table.nodes().await.unwrap().len(), 2);
+
         table.register(&lively, &addresses).await.unwrap();
         tokio::time::advance(Duration::from_millis(1)).await;
         assert_eq!(

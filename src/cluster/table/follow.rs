@@ -168,6 +168,7 @@ mod tests {
             read(&mut follower, &table(1, 18, "b"), start).is_some(),
             "newer"
         );
+
         let fallen = table(1, 15, "c");
         assert_eq!(
             read(&mut follower, &fallen, start),
@@ -175,6 +176,7 @@ mod tests {
             "it may be told by a master that was cut off"
         );
         assert_eq!(read(&mut follower, &fallen, start + FALLEN_AFTER / 2), None);
+
         let taken = read(&mut follower, &fallen, start + FALLEN_AFTER);
         assert_eq!(taken, Some((15, NodeId::from("c"))));
         assert!(
@@ -218,6 +220,7 @@ mod tests {
         let (mut follower, _folder) = follower().await;
         let start = Instant::now();
         assert!(read(&mut follower, &table(1, 16, "a"), start).is_some());
+
         for moment in 0..4 {
             assert_eq!(
                 read(
@@ -228,6 +231,7 @@ mod tests {
                 None
             );
         }
+
         assert_eq!(
             follower.read(Polled::Gone, start + FALLEN_AFTER * 9),
             None,

@@ -235,6 +235,7 @@ mod tests {
         reach.hear(told(16, 500), at(&reach, 11_000));
         reach.hear(told(16, 49_000), at(&reach, 60_000));
         assert_eq!(reach.left_behind(T), None, "nobody has gone on reading it");
+
         let other = failing();
         for ms in [11_000, 60_000] {
             other.hear(told(15, 0), at(&other, ms));
@@ -246,6 +247,7 @@ mod tests {
                 at(&other, ms),
             );
         }
+
         assert_eq!(
             other.left_behind(T),
             None,

@@ -115,6 +115,7 @@ mod tests {
             (0, written),
             "as an older version wrote it"
         );
+
         let identity = Identity {
             cluster: ClusterId(uuid::Uuid::nil()),
             shards: 1,
@@ -133,6 +134,7 @@ mod tests {
                 changes: Changes::default(),
             }
         };
+
         assert_eq!(table(&[&new, &new]).records(), RECORDS_VERSION);
         assert_eq!(table(&[&new, &old]).records(), 1);
         assert_eq!(table(&[]).records(), 1, "nobody is known");
@@ -155,6 +157,7 @@ mod tests {
             changes,
         };
         let written = serde_json::to_value(&table).expect("JSON");
+
         assert!(
             written.get("claimed").is_none(),
             "as an older version wrote it: {written}"
@@ -164,11 +167,13 @@ mod tests {
             serde_json::from_value::<Table>(written).expect("it is read"),
             table
         );
+
         let claimed = Table {
             claimed: BTreeSet::from([ShardId(0)]),
             ..table
         };
         let later = serde_json::to_vec(&claimed).expect("JSON");
+
         assert_eq!(
             serde_json::from_slice::<Table>(&later).expect("it is read"),
             claimed

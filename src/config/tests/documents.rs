@@ -46,6 +46,7 @@ fn document() -> String {
          the data folder, readable by their owner only. All nodes and routers of a cluster must be given the\n\
          same secret (or `--jwks`) and the same cluster key.\n",
     );
+
     let subs = [
         ("dev", "`rookery` or `rookery dev`"),
         ("node", "`rookery node`"),
@@ -55,6 +56,7 @@ fn document() -> String {
         ("check", "`rookery check`"),
         ("token", "`rookery token <user>`"),
     ];
+
     for (sub, title) in subs {
         write!(text, "\n## {title}\n").expect("to a string");
         let command = Cli::command();
@@ -88,6 +90,7 @@ fn document() -> String {
             .expect("to a string");
         }
     }
+
     text
 }
 

@@ -11,12 +11,14 @@ fn a_flag_wins_over_the_environment_over_dot_env_over_the_default() {
         "ROOKERY_NODES=5\nROOKERY_HEADS=7\nROOKERY_SHARDS=8\n",
     )
     .expect("a file");
+
     let of_file = secrets::dot_env(&file).expect("readable");
     let of_process = [
         ("ROOKERY_HEADS".to_owned(), "9".into()),
         ("ROOKERY_SHARDS".to_owned(), "32".into()),
     ];
     let environment = Environment::new(of_process.into_iter().chain(of_file));
+
     for args in [
         &["rookery", "--shards", "64"][..],
         &["rookery", "dev", "--shards", "64"],
@@ -41,15 +43,18 @@ fn no_dot_env_is_no_error_and_a_broken_one_is_told_without_its_text() {
             .expect("none")
             .is_empty()
     );
+
     let file = folder.path().join(".env");
     std::fs::write(
         &file,
         format!("ROOKERY_NODES=5\nROOKERY_JWT_SECRET {SECRET}\n"),
     )
     .expect("a file");
+
     let Err(Refused::Line(line)) = secrets::dot_env(&file) else {
         panic!("taken")
     };
+
     assert!(
         line.contains("line 2") && !line.contains(SECRET) && !line.contains('\n'),
         "{line}"
@@ -91,6 +96,7 @@ fn every_setting_can_be_given_by_its_variable() {
             ("ROOKERY_JWT_ISSUER", ""),
         ],
     );
+
     assert_eq!(
         given.front.cors_origins,
         ["https://a.example", "https://b.example"]
@@ -135,6 +141,7 @@ fn a_switch_is_a_plain_flag_and_true_or_false_in_the_environment() {
             .redis
             .redis_cluster
     };
+
     assert!(
         cluster(&["--redis-cluster"], "")
             && cluster(&["--redis-cluster"], "false")
@@ -143,6 +150,7 @@ fn a_switch_is_a_plain_flag_and_true_or_false_in_the_environment() {
     assert!(
         !cluster(&[], "") && !cluster(&[], "false") && !cluster(&["--redis-cluster=false"], "true")
     );
+
     // What stands behind it is no value of it.
     let (found, _) = node(&["--adopt-local", "--shards", "4"], &[]);
     assert!(found.node.adopt_local && found.cluster.shards == 4);

@@ -9,10 +9,12 @@ fn defaults_are_those_of_the_documents() {
     assert_eq!(found.dev.listen.to_string(), "127.0.0.1:8082");
     assert_eq!(found.dev.operations_listen.to_string(), "127.0.0.1:9082");
     assert_eq!((found.dev.nodes, found.dev.shards), (3, 16));
+
     let session = found.session();
     assert_eq!(session.outbox_bytes_max, 512 * 1024);
     assert_eq!(session.heartbeat, Duration::from_secs(25));
     assert_eq!(session.delivered_every, Duration::from_millis(250));
+
     let shard = found.shard();
     assert_eq!(shard.stream_bytes_max, 128 << 20);
     assert_eq!(shard.barrier_max, Duration::from_secs(2));
@@ -97,6 +99,7 @@ fn a_write_needs_a_replica_by_default_where_there_are_some() {
         found.redis(&secrets).expect("a URL").commit
     };
     use crate::log::redis::CommitLevel::{Log, Replicated};
+
     assert_eq!(level(&[]), Log);
     assert_eq!(level(&["--redis-cluster"]), Replicated);
     assert_eq!(level(&["--redis-cluster", "--commit-level", "log"]), Log);

@@ -201,6 +201,7 @@ mod tests {
             seq: Seq(4),
             named: true,
         });
+
         assert_eq!(
             named.shown(Seq(5)).standing(),
             Standing::At {
@@ -209,10 +210,12 @@ mod tests {
             }
         );
         assert_eq!(named.shown(Seq(5)).announced(), Stand::at(Seq(5)));
+
         let within = Stand::from(Standing::Within {
             seq: Seq(4),
             inside: true,
         });
+
         assert_eq!(
             within.shown(Seq(6)).standing(),
             Standing::Within {

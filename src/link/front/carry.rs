@@ -122,6 +122,7 @@ async fn read<R: DeserializeOwned>(reader: &mut Reader, mut take: impl FnMut(Vec
         }
     };
     let mut reading = pin!(reading);
+
     poll_fn(|cx| {
         let polled = reading.as_mut().poll(cx);
         let frames = std::mem::take(&mut *gathered.lock().unwrap_or_else(PoisonError::into_inner));

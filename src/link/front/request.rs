@@ -140,6 +140,7 @@ mod tests {
             ])),
             Key::Malformed
         );
+
         let binary = HeaderValue::from_bytes(&[0xff]).expect("a header");
         assert_eq!(
             key(&HeaderMap::from_iter([(
@@ -159,6 +160,7 @@ mod tests {
         ] {
             assert!(is_json(&headers(&[("content-type", good)])), "{good}");
         }
+
         for bad in [
             "text/plain",
             "application/jsonx",
@@ -167,6 +169,7 @@ mod tests {
         ] {
             assert!(!is_json(&headers(&[("content-type", bad)])), "{bad}");
         }
+
         assert!(!is_json(&headers(&[])));
     }
 

@@ -32,6 +32,7 @@ pub async fn an_append_that_leaves_a_hole_is_refused(setup: impl Setup) {
     let found = AppendOutcome::TailMismatch {
         found: sent[0].tail,
     };
+
     assert_eq!(
         send(&*log, &batch(SHARD, M, token, &beyond, (1, "x"))).await,
         found
@@ -138,6 +139,7 @@ pub async fn a_batch_that_is_not_the_last_is_a_mismatch_when_sent_again(setup: i
 pub async fn batches_of_one_cycle_are_independent(setup: impl Setup) {
     let log = setup.log();
     let mut cycle = Vec::new();
+
     for shard in 0..70 {
         let token = claimed(&*log, ShardId(shard)).await;
         let text = format!("shard-{shard}");
@@ -161,8 +163,10 @@ pub async fn batches_of_one_cycle_are_independent(setup: impl Setup) {
             },
         });
     }
+
     let answers = log.append(&cycle).await;
     assert_eq!(answers.len(), cycle.len());
+
     for (batch, answer) in cycle.iter().zip(answers) {
         let read = read_all(&*log, batch.shard, M).await;
         match (batch.shard.0 % 3, answer.unwrap()) {
@@ -175,6 +179,7 @@ pub async fn batches_of_one_cycle_are_independent(setup: impl Setup) {
             other => panic!("{other:?}"),
         }
     }
+
     assert_eq!(log.append(&[]).await, []);
 }
 
@@ -200,6 +205,7 @@ async fn contend(log: Arc<dyn ShardLog>, seed: u64) -> Vec<RawEntry> {
     let mut random = StdRng::seed_from_u64(seed);
     let mut acknowledged = Vec::new();
     let mut held: Option<(Token, Tail)> = None;
+
     for step in 0..120 {
         let Some((token, tail)) = held else {
             let found = control(&*log, SHARD).await;
@@ -242,6 +248,7 @@ async fn contend(log: Arc<dyn ShardLog>, seed: u64) -> Vec<RawEntry> {
             }
         };
     }
+
     acknowledged
 }
 
@@ -250,6 +257,7 @@ pub async fn two_appenders_with_two_tokens_make_one_sequence(setup: impl Setup) 
     let seed: u64 = rand::random();
     let owners = [seed, seed ^ 1].map(|seed| tokio::spawn(contend(setup.log(), seed)));
     let mut acknowledged = Vec::new();
+
     for owner in owners {
         acknowledged.extend(
             owner
@@ -257,6 +265,7 @@ pub async fn two_appenders_with_two_tokens_make_one_sequence(setup: impl Setup) 
                 .unwrap_or_else(|error| panic!("seed {seed}: {error}")),
         );
     }
+
     let log = setup.log();
     let entries = read_all(&*log, SHARD, M).await;
     assert_eq!(
@@ -264,6 +273,7 @@ pub async fn two_appenders_with_two_tokens_make_one_sequence(setup: impl Setup) 
         control(&*log, SHARD).await.tails[M],
         "seed {seed}"
     );
+
     acknowledged.sort_by_key(|entry| entry.last);
     assert!(!acknowledged.is_empty());
     assert_eq!(

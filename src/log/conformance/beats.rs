@@ -16,15 +16,19 @@ pub async fn the_beat_grows_at_appends_and_renewals_only(setup: impl Setup) {
     let mut last = beat().await;
     let sent = filled(&*log, M, token, 1).await;
     assert!(beat().await > last, "at an append");
+
     last = beat().await;
     assert_eq!(send(&*log, &sent[0]).await, AppendOutcome::AlreadyDone);
     assert!(beat().await > last, "at an append that was done already");
+
     last = beat().await;
     assert_eq!(log.renew(&[(SHARD, token)]).await, [Ok(true)]);
     assert!(beat().await > last, "at a renewal");
+
     last = beat().await;
     send(&*log, &batch(SHARD, M, token, &Tail::EMPTY, (1, "x"))).await;
     log.read(SHARD, M, Offset(0), 100).await.unwrap();
+
     assert_eq!(
         log.renew(&[(SHARD, Token::new(Epoch(1)))]).await,
         [Ok(false)]

@@ -12,6 +12,7 @@ pub async fn a_shard_that_was_never_claimed_has_no_control_and_takes_nothing(set
     let log = setup.log();
     let token = Token::new(Epoch(1));
     assert_eq!(log.control(SHARD).await.unwrap(), None);
+
     let answer = send(&*log, &batch(SHARD, M, token, &Tail::EMPTY, (1, "x"))).await;
     assert_eq!(
         answer,
@@ -23,6 +24,7 @@ pub async fn a_shard_that_was_never_claimed_has_no_control_and_takes_nothing(set
         }
     );
     assert_eq!(log.renew(&[(SHARD, token)]).await, [Ok(false)]);
+
     log.trim(SHARD, token, M, Offset(9)).await.unwrap();
     assert_eq!(log.control(SHARD).await.unwrap(), None);
     assert_eq!(log.read(SHARD, M, Offset(0), 100).await.unwrap(), []);
@@ -67,6 +69,7 @@ pub async fn a_claim_is_refused_unless_token_and_beat_are_as_expected(setup: imp
         Some((other_nonce, found.beat)),
         Some((Token::new(Epoch(9)), found.beat)),
     ];
+
     for expected in wrong.into_iter().chain([Some((token, found.beat + 1))]) {
         let outcome = log
             .claim(wish(SHARD, expected, Token::new(Epoch(9))))
@@ -74,6 +77,7 @@ pub async fn a_claim_is_refused_unless_token_and_beat_are_as_expected(setup: imp
             .unwrap();
         assert_eq!(outcome, ClaimOutcome::Refused(Some(found.clone())));
     }
+
     assert_eq!(control(&*log, SHARD).await, found);
     let next = Token::new(Epoch(9));
     let outcome = log
@@ -124,6 +128,7 @@ pub async fn a_claim_is_refused_when_the_identity_differs(setup: impl Setup) {
         shards: 32,
         ..identity()
     };
+
     for identity in [other_cluster, other_shards] {
         let claim = Claim {
             identity,
@@ -134,6 +139,7 @@ pub async fn a_claim_is_refused_when_the_identity_differs(setup: impl Setup) {
             ClaimOutcome::Refused(Some(found.clone()))
         );
     }
+
     assert_eq!(control(&*log, SHARD).await, found);
 }
 
@@ -168,6 +174,7 @@ pub async fn an_owner_gives_its_shard_to_another_where_the_streams_end_as_it_say
         ends_at: Some(ends_at),
         ..wish(SHARD, Some((first, before.beat)), Token::new(Epoch(2)))
     };
+
     let ends = PerStream {
         messages: sent[1].tail,
         receipts: receipts[0].tail,
@@ -176,6 +183,7 @@ pub async fn an_owner_gives_its_shard_to_another_where_the_streams_end_as_it_say
         chain: Chain([7; 16]),
         ..ends.receipts
     };
+
     let elsewhere = [
         PerStream {
             messages: sent[0].tail,
@@ -187,21 +195,25 @@ pub async fn an_owner_gives_its_shard_to_another_where_the_streams_end_as_it_say
         },
         PerStream::both(Tail::EMPTY),
     ];
+
     for tails in elsewhere {
         assert_eq!(
             log.claim(given(tails)).await.unwrap(),
             ClaimOutcome::Refused(Some(before.clone()))
         );
     }
+
     let claim = given(ends);
     let ClaimOutcome::Claimed(after) = log.claim(claim.clone()).await.unwrap() else {
         panic!("refused")
     };
+
     assert_eq!(
         (after.token, &after.owner, after.tails),
         (claim.token, &claim.owner, ends)
     );
     assert_eq!(control(&*log, SHARD).await, after);
+
     let late = batch(SHARD, M, first, &ends.messages, (1, "late"));
     assert_eq!(
         send(&*log, &late).await,
@@ -209,6 +221,7 @@ pub async fn an_owner_gives_its_shard_to_another_where_the_streams_end_as_it_say
             current: claim.token
         }
     );
+
     append(
         &*log,
         &batch(SHARD, M, claim.token, &ends.messages, (1, "next")),
@@ -232,10 +245,12 @@ pub async fn of_claims_that_expect_the_same_one_wins(setup: impl Setup) {
             )
         })
     });
+
     let mut winners = Vec::new();
     for rival in rivals.collect::<Vec<_>>() {
         let (outcome, rival) = rival.await.unwrap();
         winners.extend(matches!(outcome, ClaimOutcome::Claimed(_)).then_some(rival));
     }
+
     assert_eq!(winners, [control(&*log, SHARD).await.token]);
 }

@@ -132,10 +132,12 @@ pub async fn claimed(log: &dyn ShardLog, shard: ShardId) -> Token {
         found.map(|control| (control.token, control.beat)),
         token,
     );
+
     match log.claim(claim).await.unwrap() {
         ClaimOutcome::Claimed(control) => assert_eq!(control.token, token),
         refused @ ClaimOutcome::Refused(_) => panic!("{refused:?}"),
     }
+
     token
 }
 

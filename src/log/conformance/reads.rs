@@ -21,6 +21,7 @@ pub async fn reads_are_in_order_after_the_offset_and_at_least_one(setup: impl Se
     assert_eq!(read(2, 1).await, raws[1..2]);
     assert_eq!(read(12, usize::MAX).await, []);
     assert_eq!(read(u64::MAX, usize::MAX).await, []);
+
     let limited = read(0, raws[0].bytes.len() * 3).await;
     assert!(
         (2..=4).contains(&limited.len()),
@@ -51,8 +52,10 @@ pub async fn what_is_observed_is_the_control_record_and_who_answered(setup: impl
     let log = setup.log();
     let token = claimed(&*log, SHARD).await;
     filled(&*log, M, token, 3).await;
+
     let shards = [ShardId(SHARD.0 + 1), SHARD, SHARD];
     let mut lineages = Vec::new();
+
     for _ in 0..3 {
         let expected = control(&*log, SHARD).await;
         let seen: Vec<_> = log
@@ -71,6 +74,7 @@ pub async fn what_is_observed_is_the_control_record_and_who_answered(setup: impl
         lineages.push(seen[1].lineage);
         assert_eq!(log.renew(&[(SHARD, token)]).await, [Ok(true)]);
     }
+
     lineages.dedup();
     assert_eq!(lineages.len(), 1, "the same server all the while");
     assert!(log.observe(&[]).await.is_empty());
@@ -84,6 +88,7 @@ pub async fn everything_outlives_the_process(mut setup: impl Setup) {
     let before = control(&*log, SHARD).await;
     drop(log);
     setup.reopen().await;
+
     let again = setup.log();
     assert_eq!(control(&*again, SHARD).await, before);
     assert_stream(&*again, M, &messages).await;
@@ -92,6 +97,7 @@ pub async fn everything_outlives_the_process(mut setup: impl Setup) {
         send(&*again, &messages[2]).await,
         AppendOutcome::AlreadyDone
     );
+
     messages.extend(filled(&*again, M, token, 1).await);
     assert_stream(&*again, M, &messages).await;
 }

@@ -11,19 +11,23 @@ pub async fn a_trim_drops_whole_entries_up_to_the_offset_and_readers_see_the_hol
     let log = setup.log();
     let token = claimed(&*log, SHARD).await;
     let sent = filled(&*log, M, token, 5).await;
+
     // Entries end at 2, 4, 6, 8, 10; 5 is in the middle of the third.
     log.trim(SHARD, token, M, Offset(5)).await.unwrap();
+
     let left: Vec<RawEntry> = sent[2..].iter().map(raw).collect();
     assert_eq!(
         log.read(SHARD, M, Offset(0), usize::MAX).await.unwrap(),
         left
     );
+
     let first = &log.read(SHARD, M, Offset(0), 0).await.unwrap()[0];
     assert!(
         Entry::decode_after(&Tail::EMPTY, &first.bytes).is_err(),
         "a hole, not a beginning"
     );
     assert!(Entry::decode_after(&sent[1].tail, &first.bytes).is_ok());
+
     log.trim(SHARD, token, M, Offset(6)).await.unwrap();
     assert_eq!(
         log.read(SHARD, M, Offset(0), usize::MAX).await.unwrap(),

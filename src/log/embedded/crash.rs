@@ -64,6 +64,7 @@ async fn append_until_killed(log: Arc<EmbeddedLog>, shard: u16) {
     let shard = ShardId(shard);
     let token = claimed(&*log, shard).await;
     let mut tails = log.control(shard).await.unwrap().unwrap().tails;
+
     for number in 0_u64.. {
         let text = "x".repeat(rand::rng().random_range(0..3000));
         let cycle = Stream::BOTH.map(|stream| {
@@ -199,6 +200,7 @@ async fn everything_acknowledged_is_there_after_kill_9_at_any_moment() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("log");
     let mut all = AllSaid::new();
+
     for round in 0..ROUNDS {
         let (child_path, mut known) = (path.clone(), std::mem::take(&mut all));
         let killed = tokio::task::spawn_blocking(move || {

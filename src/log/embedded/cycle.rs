@@ -241,22 +241,26 @@ mod tests {
         assert_eq!(cycle.append(&one), AppendOutcome::Appended);
         assert_eq!(cycle.append(&two), AppendOutcome::Appended);
         assert_eq!(cycle.append(&two), AppendOutcome::AlreadyDone);
+
         let stale = claim(Some((first, control.beat)), second);
         assert!(
             matches!(cycle.claim(&stale), ClaimOutcome::Refused(Some(_))),
             "the beat moved"
         );
+
         let ClaimOutcome::Claimed(taken) =
             cycle.claim(&claim(Some((first, control.beat + 3)), second))
         else {
             panic!("refused")
         };
+
         assert_eq!(taken.tails[M], two.tail);
         assert_eq!(
             cycle.append(&two),
             AppendOutcome::Fenced { current: second }
         );
         assert!(cycle.swap("table", 0, &Bytes::new()) && !cycle.swap("table", 0, &Bytes::new()));
+
         let effects = cycle.into_effects();
         assert_eq!(
             effects

@@ -103,9 +103,11 @@ async fn what_the_former_log_holds_is_in_the_new_one_and_its_files_are_gone() {
         Ok(false),
         "there is none"
     );
+
     // The connection that wrote it is still open, so its last writes stand in the file beside it.
     let (file, one, _connection) = left(folder.path()).await;
     assert_eq!(take_over(&file, &log).await, Ok(true));
+
     check(&log, &one).await;
     let names: Vec<PathBuf> = segments(folder.path());
     assert!(

@@ -312,6 +312,7 @@ mod tests {
                 },
             );
         }
+
         let in_memory = |of: &Index| -> Vec<u64> {
             let all = of.after(STREAM, Offset(0), usize::MAX);
             all.iter()
@@ -320,10 +321,12 @@ mod tests {
                 .collect()
         };
         assert_eq!(in_memory(&index), [3, 4, 5, 6]);
+
         index.trim(&TrimStep {
             stream: STREAM,
             upto: Offset(4),
         });
+
         index.insert(
             STREAM,
             Located {

@@ -203,6 +203,7 @@ impl Cycles {
 fn settle(mut job: Job, result: Result<AppendOutcome, AppendError>, is_told: bool) -> Option<Job> {
     // Else witnesses were faster.
     job.answer.as_ref()?;
+
     let (word, definite) = match result {
         Ok(AppendOutcome::Appended) => ("appended", Definite::Committed),
         Ok(AppendOutcome::AlreadyDone) => ("already_done", Definite::Committed),
@@ -237,6 +238,7 @@ fn settle(mut job: Job, result: Result<AppendOutcome, AppendError>, is_told: boo
             return Some(job);
         }
     };
+
     job.end(word, definite);
     None
 }

@@ -98,11 +98,14 @@ impl Entry {
                 found: header.first,
             });
         }
+
         if chain_of(&before.chain, bytes) != header.chain {
             return Err(EntryError::Unlinked(header.first));
         }
+
         let mut records = Vec::with_capacity(usize::from(header.count));
         let mut rest = bytes.slice(HEADER_BYTES..);
+
         for _ in 0..header.count {
             let length = rest
                 .get(..4)
@@ -114,9 +117,11 @@ impl Entry {
             let _length = rest.split_to(4);
             records.push(Record::decode(rest.split_to(length)));
         }
+
         if !rest.is_empty() {
             return Err(EntryError::Malformed("bytes after the last record"));
         }
+
         Ok(Self {
             epoch: header.epoch,
             first: header.first,
@@ -134,6 +139,7 @@ impl Entry {
         } else {
             Bytes::new()
         };
+
         while let Some(length) = rest
             .first_chunk::<4>()
             .map(|length| u32::from_be_bytes(*length) as usize)
@@ -144,6 +150,7 @@ impl Entry {
             let _length = rest.split_to(4);
             records.push(Record::decode(rest.split_to(length)));
         }
+
         records
     }
 
@@ -159,6 +166,7 @@ impl Entry {
 #[must_use]
 pub fn seal(before: &Tail, epoch: Epoch, records: &[Bytes]) -> (Bytes, Tail) {
     debug_assert!((1..=ENTRY_RECORDS_MAX).contains(&records.len()));
+
     let body: usize = records.iter().map(|record| 4 + record.len()).sum();
     let first = before.offset.next();
     let mut bytes = BytesMut::with_capacity(HEADER_BYTES + body);
@@ -172,10 +180,12 @@ pub fn seal(before: &Tail, epoch: Epoch, records: &[Bytes]) -> (Bytes, Tail) {
         bytes.put_u32(u32::try_from(record.len()).unwrap_or(u32::MAX));
         bytes.put_slice(record);
     }
+
     let chain = chain_of(&before.chain, &bytes);
     if let Some(field) = bytes.get_mut(CHAIN_AT..HEADER_BYTES) {
         field.copy_from_slice(&chain.0);
     }
+
     let offset = Offset(before.offset.0 + records.len() as u64);
     (bytes.freeze(), Tail { offset, chain })
 }
@@ -228,13 +238,16 @@ impl Header {
         else {
             return Err(EntryError::Malformed("shorter than its header"));
         };
+
         if version != ENTRY_VERSION {
             return Err(EntryError::Version(version));
         }
+
         let count = u16::from_be_bytes([c0, c1]);
         if count == 0 || usize::from(count) > ENTRY_RECORDS_MAX {
             return Err(EntryError::Malformed("a count of records out of range"));
         }
+
         Ok(Self {
             count,
             epoch: Epoch(u64::from_be_bytes([e0, e1, e2, e3, e4, e5, e6, e7])),

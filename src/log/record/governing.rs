@@ -18,6 +18,7 @@ pub(super) fn samples() -> Vec<(&'static str, Vec<Record>)> {
         typing: Some(false),
         presence: Some(false),
     };
+
     let created = EventKind::Created {
         by: alice.clone(),
         title: Some("Général ✨".into()),
@@ -25,6 +26,7 @@ pub(super) fn samples() -> Vec<(&'static str, Vec<Record>)> {
         data: Some(r#"{"b":1.0,"a":[true,null]}"#.into()),
         settings: Settings::default().with(&settings),
     };
+
     let joined = EventKind::Joined {
         by: alice.clone(),
         users: vec![bob.clone(), user("carol")],
@@ -38,6 +40,7 @@ pub(super) fn samples() -> Vec<(&'static str, Vec<Record>)> {
         banned: true,
         reason: Some("spam".into()),
     };
+
     let role = |role, muted_until| EventKind::Role {
         by: user("alice"),
         user: user("bob"),
@@ -50,6 +53,7 @@ pub(super) fn samples() -> Vec<(&'static str, Vec<Record>)> {
         data,
         settings: change,
     };
+
     let cleared = SettingsChange {
         edit_window_s: Patch::Set(None),
         ..SettingsChange::default()
@@ -63,6 +67,7 @@ pub(super) fn samples() -> Vec<(&'static str, Vec<Record>)> {
             at: 1_732_270_000_123,
         })
     };
+
     vec![
         ("created_v3", vec![event(1, None, created)]),
         ("joined_v3", vec![event(3, None, joined)]),

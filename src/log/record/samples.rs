@@ -22,6 +22,7 @@ pub(super) fn samples() -> Vec<(&'static str, Vec<Record>)> {
     let message = |text: &str, reply_to| {
         EventKind::message(message_id(42), user("alice"), content(text), reply_to)
     };
+
     let left = |admin| EventKind::left(user("alice"), user("alice"), admin);
     let index = |joined, create_key| {
         let (user, conversation) = (user("bob"), conversation("general"));
@@ -34,6 +35,7 @@ pub(super) fn samples() -> Vec<(&'static str, Vec<Record>)> {
             create_key,
         }))
     };
+
     let reaction = |reaction| Record::Reaction {
         conversation: conversation("general"),
         message_id: message_id(42),
@@ -46,6 +48,7 @@ pub(super) fn samples() -> Vec<(&'static str, Vec<Record>)> {
         delivered: Seq(delivered),
         read: Seq(read),
     };
+
     let advances = vec![
         advance(alice.clone(), 17, 0),
         advance(bob.clone(), 300, 299),
@@ -55,6 +58,7 @@ pub(super) fn samples() -> Vec<(&'static str, Vec<Record>)> {
         node: NodeId::from("node-0"),
         ts: 1_732_270_000_123,
     };
+
     let everyone = vec![alice, bob.clone()];
     let everything = vec![
         start(3),
@@ -62,6 +66,7 @@ pub(super) fn samples() -> Vec<(&'static str, Vec<Record>)> {
         index(true, None),
         reaction(Some(1)),
     ];
+
     vec![
         (
             "created",
@@ -134,6 +139,7 @@ pub(super) fn later_samples() -> Vec<(&'static str, Vec<Record>)> {
         data: Some(Arc::from(r#"{"b":1.0,"a":[true,null]}"#)),
         mentions: vec![user("bob"), user("alice")],
     };
+
     let edited = |Content {
                       text,
                       data,
@@ -147,6 +153,7 @@ pub(super) fn later_samples() -> Vec<(&'static str, Vec<Record>)> {
         mentions,
         superseded: false,
     };
+
     let deleted = EventKind::Deleted {
         message_id: message_id(42),
         message_seq: Seq(2),
@@ -159,6 +166,7 @@ pub(super) fn later_samples() -> Vec<(&'static str, Vec<Record>)> {
         key: key(false),
         at: 1_732_270_000_123,
     }));
+
     vec![
         (
             "message_v2",

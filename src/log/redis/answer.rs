@@ -158,6 +158,7 @@ impl Verdict {
             Some(other) => Some(format!("a malformed answer to WAIT: {other:?}")),
             None => None,
         };
+
         match reason {
             Some(reason) if written => {
                 Self::new(Err(AppendError::NotReplicated(reason)), Sign::Nothing)
@@ -246,14 +247,17 @@ mod tests {
         };
         let fenced = parts(&["FENCED", "7:00000000000000ab"]).after_wait(Some(&Value::Int(0)));
         assert_eq!(fenced.result, Ok(AppendOutcome::Fenced { current }));
+
         let nobody = Token {
             epoch: Epoch(0),
             nonce: 0,
         };
+
         assert_eq!(
             parts(&["FENCED", ""]).result,
             Ok(AppendOutcome::Fenced { current: nobody })
         );
+
         let found = Tail {
             offset: Offset(3),
             ..Tail::EMPTY
@@ -331,6 +335,7 @@ mod tests {
         ] {
             assert!(!concerns_all(&reply(&format!("{words}\r\n"))), "{words}");
         }
+
         for words in [
             "-CLUSTERDOWN The cluster is down",
             "-READONLY You can't write against a read only replica.",
@@ -341,6 +346,7 @@ mod tests {
             assert!(concerns_all(&verdict), "{words}");
             assert!(!concerns_all(&verdict.of_another_place()), "{words}");
         }
+
         assert!(
             concerns_all(&Verdict::unanswered("time-out")) && !concerns_all(&Verdict::unserved())
         );
@@ -371,6 +377,7 @@ mod tests {
             )
         };
         assert!(is_full(&full) && full.sign == Sign::Nothing, "{full:?}");
+
         let words = "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk.";
         let broken = reply(&format!("-{words}\r\n"));
         let reason = words.to_owned();
@@ -402,10 +409,12 @@ mod tests {
         ] {
             assert_eq!(doubt(&reply(denied)), &Sign::Nothing, "{denied:?}");
         }
+
         let caught = parts(&[
             "BLOCKED",
             "ERR The user executing the script can't run this command or subcommand",
         ]);
+
         assert!(
             matches!(caught.result, Err(AppendError::NotWritten(_)))
                 && caught.sign == Sign::Nothing,

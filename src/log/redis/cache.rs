@@ -248,6 +248,7 @@ mod tests {
         let (cache, token) = (Cache::default(), Token::new(Epoch(1)));
         cache.claimed(SHARD, token, PerStream::both(Offset(0)));
         assert_eq!(offsets(&cache, SHARD, 0, 1), None, "nothing is known yet");
+
         let sent = batches(SHARD, M, token, 4);
         sent.iter().for_each(|batch| cache.committed(batch));
         assert_eq!(
@@ -260,6 +261,7 @@ mod tests {
             offsets(&cache, SHARD, 0, sent[0].bytes.len() + 1),
             Some(vec![2, 4])
         );
+
         assert_eq!(
             offsets(&cache, SHARD, 8, usize::MAX),
             None,
@@ -292,13 +294,16 @@ mod tests {
         let sent = batches(SHARD, M, first, 3);
         cache.committed(&sent[0]);
         cache.ended(SHARD, second);
+
         assert_eq!(
             offsets(&cache, SHARD, 0, 0),
             Some(vec![2]),
             "the end of another token"
         );
+
         cache.ended(SHARD, first);
         assert_eq!(offsets(&cache, SHARD, 0, 0), None);
+
         cache.committed(&sent[1]);
         cache.claimed(
             SHARD,
@@ -309,9 +314,11 @@ mod tests {
             },
         );
         assert_eq!(offsets(&cache, SHARD, 2, 0), None);
+
         // An answer that comes late, to the former owner.
         cache.committed(&sent[2]);
         assert_eq!(offsets(&cache, SHARD, 4, 0), None);
+
         cache.committed(&Batch {
             token: second,
             ..sent[2].clone()
@@ -343,16 +350,19 @@ mod tests {
         ];
         let size = per_shard[0][0].bytes.len() + ENTRY_COST;
         let cache = Cache::new(size * 20 + size / 2);
+
         for (one, two) in per_shard[0].iter().zip(&per_shard[1]) {
             cache.committed(one);
             cache.committed(two);
             assert!(cache.kept().bytes <= cache.bytes_max);
         }
+
         for shard in [SHARD, ShardId(2)] {
             let left = offsets(&cache, shard, 90, usize::MAX).unwrap();
             assert_eq!(left, [92, 94, 96, 98, 100]);
             assert_eq!(offsets(&cache, shard, 70, 0), None);
         }
+
         assert!(cache.kept().turns.len() <= 20);
     }
 }

@@ -83,6 +83,7 @@ mod tests {
                 "# Replication\r\nrole:master\r\nconnected_slaves:1\r\nslave0:ip=127.0.0.1,port=1,{fields}\r\n"
             )
         };
+
         assert!(told(&with("state=online,offset=14,lag=0")));
         assert!(told(&with("state=online,offset=14,lag=2")));
         assert!(

@@ -188,6 +188,7 @@ mod tests {
             epoch: Epoch(7),
             nonce: 0xab,
         };
+
         assert_eq!(token_text(token), "7:00000000000000ab");
         assert_eq!(token_of(token_text(token).as_bytes()), Some(token));
         assert_eq!(
@@ -197,16 +198,19 @@ mod tests {
                 nonce: 0
             })
         );
+
         let mut tail = Tail {
             offset: Offset(u64::MAX),
             ..Tail::EMPTY
         };
         tail.chain.0[15] = 0x1f;
+
         assert_eq!(
             tail_text(&tail),
             format!("{}:{}1f", u64::MAX, "0".repeat(30))
         );
         assert_eq!(tail_of(tail_text(&tail).as_bytes()), Some(tail));
+
         for broken in [&b"7"[..], b"x:00", b":", b"1:zz", b"\xff:1"] {
             assert_eq!(
                 (token_of(broken), tail_of(broken)),
@@ -214,6 +218,7 @@ mod tests {
                 "{broken:?}"
             );
         }
+
         assert_eq!(
             (offset_of(b"42-0"), offset_of(b"42-1"), offset_of(b"x")),
             (Some(Offset(42)), None, None)

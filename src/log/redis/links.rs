@@ -211,6 +211,7 @@ impl Links {
         let mut under_way = FuturesUnordered::new();
         let mut failed = timed_out();
         let mut next = true;
+
         loop {
             if std::mem::take(&mut next)
                 && let Some(server) = servers.next()
@@ -332,6 +333,7 @@ mod tests {
             "redis://me:7?cret@h",
             "cret@h",
         ];
+
         for url in urls {
             let line = refused(url);
             assert!(
@@ -340,6 +342,7 @@ mod tests {
             );
             assert!(!line.contains("cret"), "{line}");
         }
+
         for good in [
             "redis://me:se%23cret@h:1/2",
             "redis://h",

@@ -83,6 +83,7 @@ async fn look(
         let looked = tokio::time::timeout(longest, look_there(servers, &way, &of)).await;
         (looked.unwrap_or_else(|_elapsed| Err(timed_out())), places)
     });
+
     for (looked, places) in join_all(looks).await {
         let mut answers = looked.map_err(log_error).map(Vec::into_iter);
         for place in places {

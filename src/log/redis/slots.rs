@@ -297,25 +297,30 @@ mod tests {
     async fn a_master_keeps_its_place_while_others_come_and_go() {
         let slots = Slots::of_cluster("seed");
         assert_eq!((slots.master(5), slots.place(5)), (None, 0));
+
         read(
             &slots,
             ranges(&[(0, 99, "a", 1), (100, 199, "b", 2), (200, 16_383, "c", 3)]),
         )
         .await;
+
         assert_eq!(
             (slots.place(99), slots.place(100), slots.place(16_383)),
             (0, 1, 2)
         );
+
         read(
             &slots,
             ranges(&[(0, 99, "d", 4), (100, 199, "b", 2), (200, 16_383, "c", 3)]),
         )
         .await;
+
         assert_eq!(
             (slots.place(99), slots.place(100), slots.place(200)),
             (0, 1, 2)
         );
         assert_eq!(slots.master(0).as_deref(), Some("d:4"));
+
         read(&slots, ranges(&[(0, 99, "", 4), (200, 16_383, "c", 3)])).await;
         assert_eq!(
             (slots.master(0).as_deref(), slots.master(150)),
@@ -350,6 +355,7 @@ mod tests {
             read(&slots, broken).await;
             assert_eq!(slots.master(5).as_deref(), Some("a:1"));
         }
+
         slots
             .refresh(async || Ok(ranges(&[(0, 16_383, "b", 1)])))
             .await;

@@ -193,14 +193,17 @@ mod tests {
                 .join(format!("rookery-none-{:x}", rand::random::<u64>())),
             beside: Beside::default(),
         });
+
         for handle in &bench.handles {
             owners.insert_local(handle.clone());
         }
+
         let keys = auth::Config {
             hs256_secret: Some("k".repeat(40)),
             cache_max: 10,
             ..auth::Config::default()
         };
+
         let verifier = Verifier::new(keys, bench.clock.clone()).expect("a verifier");
         let config = session::Config {
             delivered_every: Duration::from_millis(20),
@@ -213,6 +216,7 @@ mod tests {
             config,
             pushed,
         );
+
         let cut_off = CutOff {
             node: NodeId::from("node-a"),
             log: Arc::<Places>::clone(&bench.log),
@@ -233,9 +237,11 @@ mod tests {
         let bench = Bench::new().await;
         let (cut_off, _table) = watching(&bench);
         bench.take(ShardId(1)).await;
+
         let all: Vec<&ShardHandle> = bench.handles.iter().collect();
         cut_off.let_go_of_taken(&all).await;
         eventually(|| bench.handles[1].is_closed()).await;
+
         assert!(
             cut_off.owners.local(ShardId(1)).is_none(),
             "it is not served here any more"
@@ -257,14 +263,17 @@ mod tests {
         let (cut_off, told) = watching(&bench);
         let is_here = |of: &CutOff| of.owners.local(ShardId(0)).is_some();
         bench.clock.pass(T);
+
         assert!(
             is_here(&cut_off),
             "Redis may be gone for all: reads go on, marked"
         );
+
         told.send_replace(table(
             2,
             &[("node-b", String::new()), ("node-a", String::new())],
         ));
+
         assert!(!is_here(&cut_off));
         bench.renew().await;
         assert!(
@@ -284,19 +293,23 @@ mod tests {
             assert_eq!(of.reach.is_cut_off(), of.hub.is_away());
             of.hub.is_away()
         };
+
         bench.clock.pass(T);
         assert!(
             !look(&mut cut_off, Duration::ZERO) && !look(&mut cut_off, T * 9),
             "an outage for everybody"
         );
+
         told.send_replace(table(
             2,
             &[("node-b", String::new()), ("node-a", String::new())],
         ));
+
         assert!(
             !look(&mut cut_off, T * 10) && !look(&mut cut_off, T * 11 - Duration::from_millis(1))
         );
         assert!(look(&mut cut_off, T * 11));
+
         bench.renew().await;
         assert!(!look(&mut cut_off, T * 12), "it recovers by itself");
     }
@@ -308,6 +321,7 @@ mod tests {
         let start = Instant::now();
         cut_off.reach.read(1, start);
         cut_off.reach.failed(start);
+
         let told = crate::cluster::table::reach::Told {
             version: 2,
             age_ms: Some(0),
@@ -315,9 +329,11 @@ mod tests {
         cut_off.reach.hear(told, start + T / 2);
         cut_off.judge(false, start + T / 2);
         assert!(!cut_off.hub.is_away());
+
         cut_off.reach.hear(told, start + T * 2);
         cut_off.judge(false, start + T * 2);
         assert!(cut_off.hub.is_away() && cut_off.reach.is_cut_off());
+
         cut_off.reach.read(2, start + T * 2);
         cut_off.judge(false, start + T * 2);
         assert!(!cut_off.hub.is_away() && !cut_off.reach.is_cut_off());

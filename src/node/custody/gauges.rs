@@ -44,6 +44,7 @@ pub(in crate::node) async fn of_shards(
 ) {
     let mut every = tokio::time::interval(SHARDS_EVERY);
     let mut told = BTreeSet::new();
+
     loop {
         every.tick().await;
         let (version, all, nodes, drains) = {
@@ -204,6 +205,7 @@ mod tests {
             assert_eq!(told.len(), 2);
             assert_eq!(tell(&told, &[status(4)]), BTreeSet::from([ShardId(4)]));
         });
+
         let text = handle.render();
         for line in [
             "rookery_shard_epoch{shard=\"3\"} 0",
@@ -231,6 +233,7 @@ mod tests {
                 ..status(3)
             }
         };
+
         let open = [
             with(&[]),
             with(&[false]),
@@ -238,6 +241,7 @@ mod tests {
             with(&[true, false]),
             with(&[true, true]),
         ];
+
         assert_eq!(
             [0, 1, 2].map(|standbys| underreplicated(&open, standbys)),
             [0, 2, 4]

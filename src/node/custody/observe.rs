@@ -125,6 +125,7 @@ impl Observer {
         every.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut under_way = BTreeSet::new();
         let mut looks = FuturesUnordered::new();
+
         loop {
             tokio::select! {
                 Some((place, again)) = looks.next() => match again {
@@ -161,6 +162,7 @@ impl Inner {
         if !pause.is_zero() {
             tokio::time::sleep(pause).await;
         }
+
         let shards: Vec<ShardId> = self
             .followed()
             .keys()
@@ -168,6 +170,7 @@ impl Inner {
             .filter(|shard| self.log.place(*shard) == place)
             .collect();
         let asked = self.clock.since_boot();
+
         let seen = self.log.observe(&shards).await;
         let received = self.clock.since_boot();
         let table = Arc::clone(&self.table.borrow());

@@ -69,6 +69,7 @@ mod tests {
             (&c, Some(&a), Role::Nothing),
             (&c, Some(&c), Role::Owns),
         ];
+
         for (node, owner, expected) in table {
             assert_eq!(role(node, &row, owner), expected, "{node} with {owner:?}");
         }
@@ -104,6 +105,7 @@ mod tests {
                 })
             })
         };
+
         assert_eq!(of(&[&b]), [Some(2), Some(0), Some(1)]);
         assert_eq!(of(&[&b, &c]), [Some(1), Some(2), Some(0)]);
         assert_eq!(

@@ -287,6 +287,7 @@ mod tests {
             &[&["a", "b", "c"], &["b", "a"], &["a", "c"], &["a", "b"]],
         );
         let after = first(&before, &[0, 1, 2]).expect("a change");
+
         assert_eq!(
             after.rows,
             table(
@@ -298,12 +299,14 @@ mod tests {
         assert_eq!(after.version, 5);
         assert_eq!(first(&after, &[0, 1, 2]), None);
         assert_eq!(after.claimed, [0, 1, 2].map(ShardId).into());
+
         let recorded = first(&before, &[1]).expect("that it was claimed");
         assert_eq!(
             (&recorded.rows, &recorded.claimed),
             (&before.rows, &BTreeSet::from([ShardId(1)]))
         );
         assert_eq!(first(&recorded, &[1]), None);
+
         let strange = table(1, &[&["a"], &[]]);
         assert_eq!(
             first(&strange, &[1, 7]).expect("a change").nodes.len(),
@@ -317,6 +320,7 @@ mod tests {
         let mut before = table(4, &[&["b", "a", "c"], &["b", "a"], &["b", "d", "a"]]);
         let [b, a] = ["b", "a"].map(NodeId::from);
         before.changes.replaced = [0, 2].map(|shard| (ShardId(shard), a.clone())).into();
+
         let nodes = |of: &[&str]| of.iter().map(|&of| NodeId::from(of)).collect::<Vec<_>>();
         let shorter = || {
             Some(Shorter {
@@ -326,6 +330,7 @@ mod tests {
         };
         let owned = Owned::from([0, 2].map(|shard| (ShardId(shard), shorter())));
         let after = with_owner_first(&before, (&b, &addresses()), &owned).expect("a change");
+
         assert_eq!(
             after.rows,
             table(5, &[&["b", "c"], &["b", "a"], &["b", "d", "a"]]).rows
@@ -353,6 +358,7 @@ mod tests {
             store.swap(1, table(2, &[&["a", "b"], &["c", "b"]])).await,
             Ok(true)
         );
+
         let rows = Rows {
             node: NodeId::from("b"),
             addresses: addresses(),
@@ -361,6 +367,7 @@ mod tests {
             table: watch::channel(Arc::new(old.clone())).1,
             replicas: None,
         };
+
         let swapped = rows.swap(&old, &BTreeMap::from([(ShardId(1), None)])).await;
         let stands = store.load().await.expect("answers").expect("a table");
         assert_eq!(swapped.as_ref(), Some(&stands));

@@ -185,6 +185,7 @@ mod tests {
             due(0, |at| sight(5, if at < 2_000 { 1 } else { 2 }, at)),
             Some(5_250)
         );
+
         let other = Token {
             epoch: Epoch(7),
             nonce: 2,
@@ -193,6 +194,7 @@ mod tests {
             token: other,
             ..sight(5, 1, at)
         };
+
         assert_eq!(
             due(0, |at| if at < 2_000 {
                 sight(5, 1, at)
@@ -227,6 +229,7 @@ mod tests {
         let mut first = Watch::new(T);
         assert!(!first.saw(sight(5, 1, 0), 0, Epoch(7)));
         assert!(first.saw(sight(6, 1, 250), 0, Epoch(8)));
+
         let mut second = Watch::new(T);
         let looks = [0, 250, 500, 750].map(|at| second.saw(sight(at, 1, at), 1, Epoch(8)));
         assert_eq!(looks, [false, false, true, true], "though the beat moves");

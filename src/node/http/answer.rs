@@ -131,15 +131,18 @@ impl Answer {
         let has_body = self.json.is_some();
         let mut response = Response::new(Full::new(Bytes::from(self.json.unwrap_or_default())));
         *response.status_mut() = self.status;
+
         if has_body {
             response.headers_mut().insert(
                 header::CONTENT_TYPE,
                 HeaderValue::from_static("application/json"),
             );
         }
+
         if let Some(path) = self.location {
             set(&mut response, header::LOCATION, &path);
         }
+
         if let Some(ms) = self.stale_ms {
             set(
                 &mut response,
@@ -147,6 +150,7 @@ impl Answer {
                 &ms.to_string(),
             );
         }
+
         response
     }
 }
@@ -164,6 +168,7 @@ pub(super) fn told(response: Response<Full<Bytes>>) -> Told {
         .iter()
         .filter(|(name, _)| *name != headers::REQUEST_ID);
     let text = |value: &HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+
     Told {
         status: head.status.as_u16(),
         headers: headers

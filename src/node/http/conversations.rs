@@ -38,14 +38,17 @@ impl Rest {
         if !self.shards.owns(home) {
             return Err(Refusal::Elsewhere(home));
         }
+
         // Two at once under one key may name different conversations: the second waits, and then
         // finds the first.
         let _turn = self.turn_to_create(call, key.as_ref()).await?;
+
         if let Some(key) = key.filter(|key| !key.stamped)
             && let Some(earlier) = self.created_before(call, key).await?
         {
             return self.repeat_create(call, earlier, &create.fingerprint).await;
         }
+
         let shard = self.shard_of(create.name.slot());
         match self
             .shards
@@ -108,11 +111,13 @@ impl Rest {
             let detail = "this key created another conversation; use a new key";
             return Err(Problem::new(Code::IdempotencyConflict, detail).into());
         }
+
         let shard = self.shard_of(earlier.name.slot());
         let asked = Query::Conversation {
             name: earlier.name,
             reader: call.user.clone(),
         };
+
         match self
             .shards
             .query_at_owner(shard, asked, call.deadline)
@@ -135,6 +140,7 @@ impl Rest {
             after,
             limit,
         };
+
         let (found, freshness) = self.query(call, call.user.slot(), asked).await?;
         let Found::Index { items, next } = found else {
             return Err(unexpected("index"));
@@ -152,12 +158,14 @@ impl Rest {
             [] => (Vec::new(), Freshness::Strict),
             names => self.shards.summaries(&call.user, names, deadline).await,
         };
+
         let mut summaries = summaries.into_iter();
         let mut page = Page {
             items: Vec::with_capacity(names.len()),
             next: next.map(request::list_cursor),
             partial: false,
         };
+
         for name in names {
             match summaries.next() {
                 Some(Ok(Some(item))) => page.items.push(ListItem::Whole(Box::new(item))),
@@ -169,6 +177,7 @@ impl Rest {
                 }
             }
         }
+
         Answer::ok(&page)?.with_freshness(
             freshness.stalest(of_summaries).stalest(proven),
             call.strict(),
@@ -224,6 +233,7 @@ fn created(conversation: &Conversation, replayed: bool) -> Result<Answer, Refusa
 fn create_command(call: &Call<'_>) -> Result<Create, Problem> {
     let body: CreateBody = call.json()?;
     call.query()?;
+
     let key = call
         .idempotency_key()?
         .unwrap_or_else(IdempotencyKey::stamp);
@@ -233,6 +243,7 @@ fn create_command(call: &Call<'_>) -> Result<Create, Problem> {
     } else {
         None
     };
+
     let change = SettingsChange::from(body.settings.unwrap_or_default());
     let settings = Settings::default().with(&change);
     let chosen = body
@@ -241,6 +252,7 @@ fn create_command(call: &Call<'_>) -> Result<Create, Problem> {
         .map(request::conversation_name)
         .transpose()?;
     let others = request::participants(&body.participants)?;
+
     let more = (data.as_deref(), &settings);
     let fingerprint = fingerprint(
         (chosen.as_ref(), title.as_deref()),
@@ -252,6 +264,7 @@ fn create_command(call: &Call<'_>) -> Result<Create, Problem> {
         None => derived_name(&call.user, &key)?,
     };
     let others = others.into_iter().filter(|other| *other != call.user);
+
     Ok(Create {
         name,
         by: call.user.clone(),
@@ -296,6 +309,7 @@ fn fingerprint(
     let mut participants: Vec<_> = others.iter().chain([user]).map(UserId::as_str).collect();
     participants.sort_unstable();
     participants.dedup();
+
     let fields = [chosen.map(ConversationName::as_str), title];
     let mut hash = Sha256::new();
     for field in fields.into_iter().chain(participants.into_iter().map(Some)) {
@@ -305,6 +319,7 @@ fn fingerprint(
         hash.update(u64::try_from(text.len()).unwrap_or(u64::MAX).to_be_bytes());
         hash.update(text);
     }
+
     if data.is_some() || *settings != Settings::default() {
         // No name of a user is empty, so nothing without them gives the same bytes.
         hash.update([0]);
@@ -313,6 +328,7 @@ fn fingerprint(
         // Our own type has no failing case.
         hash.update(serde_json::to_vec(&changed).unwrap_or_default());
     }
+
     let digest: [u8; 32] = hash.finalize().into();
     let mut short = Fingerprint::default();
     short
@@ -358,6 +374,7 @@ mod tests {
         };
         let plain = of(None, None, &["x", "y"]);
         assert_eq!(plain, of(None, None, &["y", "x", "bob"]));
+
         for other in [
             of(None, None, &["x"]),
             of(None, Some("a"), &["x", "y"]),
@@ -365,6 +382,7 @@ mod tests {
         ] {
             assert_ne!(plain, other);
         }
+
         assert_ne!(of(None, Some("a"), &["x"]), of(Some(&name), None, &["x"]));
         let closed = Settings {
             typing: false,
@@ -375,6 +393,7 @@ mod tests {
             fingerprint(chosen, (&user("bob"), &others), (data, settings))
         };
         assert_eq!(plain, with(None, &Settings::default()));
+
         let others = [with(Some("{}"), &Settings::default()), with(None, &closed)];
         assert!(!others.contains(&plain) && others[0] != others[1]);
     }

@@ -95,6 +95,7 @@ impl Rest {
         let started = Instant::now();
         let route = sent.operation.place().0.template();
         let span = tracing::info_span!("request", id = sent.request_id);
+
         async {
             let mut user = None;
             let answered = match self.admit(&sent, &mut user) {
@@ -154,6 +155,7 @@ impl Rest {
             .map_err(|refused| Problem::new(Code::Unauthorized, refused.0))?
             .user;
         *asker = Some(user.clone());
+
         self.rate.take(&user).map_err(|wait| {
             let mut problem = Problem::new(
                 Code::RateLimited,
@@ -181,6 +183,7 @@ impl Rest {
             Err(_elapsed) => "request was not answered by its deadline",
         };
         tracing::error!("{why}");
+
         let problem = if writes {
             Problem::new(
                 Code::OutcomeUnknown,
@@ -201,15 +204,18 @@ impl Rest {
     ) -> Result<Answer, Refusal> {
         let operation = sent.operation;
         request::has_fitting_body(sent)?;
+
         let call = Call {
             sent,
             user,
             deadline,
         };
+
         if operation.writes() {
             // Also where it is not needed: a client that sends a broken key has to know.
             call.idempotency_key()?;
         }
+
         match operation {
             Operation::CreateConversation => self.create_conversation(&call).await,
             Operation::ListConversations => self.list_conversations(&call).await,

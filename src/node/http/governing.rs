@@ -25,6 +25,7 @@ impl Rest {
         if body.role.is_none() && body.muted_until.is_none() {
             return Err(invalid("at least one of role and muted_until is given").into());
         }
+
         let (conversation, user) = (call.conversation()?, call.named_user()?);
         let slot = conversation.slot();
         let command = Command::SetParticipant(SetParticipant {
@@ -34,6 +35,7 @@ impl Rest {
             role: body.role,
             muted_until: body.muted_until.map_or(Patch::Keep, Patch::Set),
         });
+
         match self.execute(call, slot, command).await? {
             Done::Set(as_they_are_now) => Answer::ok(&as_they_are_now),
             _ => Err(unexpected("participant")),
@@ -51,6 +53,7 @@ impl Rest {
             after,
             limit,
         };
+
         match self.query(call, slot, asked).await? {
             (Found::Bans(page), freshness) => {
                 Answer::ok(&page)?.with_freshness(freshness, call.strict())
@@ -70,6 +73,7 @@ impl Rest {
             let detail = format!("reason is null or has at most {REASON_BYTES_MAX} bytes");
             return Err(Problem::new(Code::Invalid, detail).into());
         }
+
         let (conversation, user) = (call.conversation()?, call.named_user()?);
         let slot = conversation.slot();
         let command = Command::Ban(Ban {
@@ -78,6 +82,7 @@ impl Rest {
             user,
             reason: body.reason.map(Arc::from),
         });
+
         match self.execute(call, slot, command).await? {
             Done::Banned => Ok(Answer::no_content()),
             _ => Err(unexpected("ban")),
@@ -103,13 +108,16 @@ impl Rest {
 fn update_command(call: &Call<'_>) -> Result<Update, Problem> {
     let body: ChangeBody = call.json()?;
     call.query()?;
+
     let data = call.data()?;
     if body.title.is_none() && data.is_none() && body.settings.is_none() {
         return Err(invalid("at least one of title, data and settings is given"));
     }
+
     if body.settings.is_some_and(|settings| settings.is_empty()) {
         return Err(invalid("settings has at least one setting"));
     }
+
     let named = body.title.map(title).transpose()?;
     Ok(Update {
         conversation: call.conversation()?,

@@ -17,6 +17,7 @@ impl Rest {
     pub(super) async fn send_message(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
         let body: SendBody = call.json()?;
         call.query()?;
+
         let conversation = call.conversation()?;
         let key = call.idempotency_key()?;
         let reply_to = body
@@ -25,12 +26,14 @@ impl Rest {
             .map(request::message_reference)
             .transpose()?;
         let mentions = given::mentions(body.mentions)?.unwrap_or_default();
+
         // Read only where there is some: most have none.
         let data = if body.data.is_some() {
             call.data()?.flatten()
         } else {
             None
         };
+
         let text = given::text(body.text)?;
         let slot = conversation.slot();
         let (source, unless) = (call.user.clone(), Vec::new());
@@ -44,6 +47,7 @@ impl Rest {
             data,
             mentions,
         };
+
         match self.execute(call, slot, Command::Send(send)).await? {
             Done::Sent { message, replayed } => Answer::made(&message, replayed),
             _ => Err(unexpected("send")),
@@ -94,6 +98,7 @@ impl Rest {
             after,
             limit,
         };
+
         match self.query(call, slot, asked).await? {
             (Found::Events { items, next }, freshness) => {
                 let items: Vec<_> = items.iter().map(|event| Committed(event)).collect();
@@ -121,12 +126,14 @@ impl Rest {
     pub(super) async fn edit_message(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
         let body: EditBody = call.json()?;
         call.query()?;
+
         let key = call.idempotency_key()?;
         let mentions = given::mentions(body.mentions)?;
         let data = call.data()?;
         if body.text.is_none() && data.is_none() && mentions.is_none() {
             return Err(invalid("give at least one of text, data and mentions").into());
         }
+
         let text = body.text.map(given::text).transpose()?;
         let message_id = call.message_id()?;
         let data = data.map_or(Patch::Keep, Patch::Set);
@@ -139,6 +146,7 @@ impl Rest {
             key,
             unless: Vec::new(),
         };
+
         match self
             .execute(call, message_id.slot(), Command::Edit(edit))
             .await?
@@ -241,6 +249,7 @@ fn history_query(call: &Call<'_>) -> Result<HistoryQuery, Problem> {
         (None, None, Some(seq)) => Around::Around(seq),
         _ => return Err(invalid("only one of before, after and around can be given")),
     };
+
     Ok(HistoryQuery {
         limit: query.limit()?,
         source: query.user("source")?,

@@ -18,6 +18,7 @@ impl Rest {
             after,
             limit,
         };
+
         match self.query(call, slot, asked).await? {
             (Found::Participants(page), freshness) => {
                 Answer::ok(&page)?.with_freshness(freshness, call.strict())
@@ -69,6 +70,7 @@ impl Rest {
             after,
             limit,
         };
+
         match self.query(call, slot, asked).await? {
             (Found::Watermarks(page), freshness) => {
                 Answer::ok(&page)?.with_freshness(freshness, call.strict())

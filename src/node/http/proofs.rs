@@ -58,12 +58,15 @@ mod tests {
         let begun = Instant::now();
         let at = |ms| begun + Duration::from_millis(ms);
         let proofs = Proofs::new(begun);
+
         assert_eq!(
             proofs.unproven(ShardId(1), at(700)),
             Freshness::Stale { ms: 700 }
         );
+
         proofs.note(ShardId(1), at(800));
         proofs.note(ShardId(1), at(750));
+
         assert_eq!(
             proofs.unproven(ShardId(1), at(1_000)),
             Freshness::Stale { ms: 200 }

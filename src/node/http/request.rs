@@ -166,6 +166,7 @@ impl Query {
             }
             found.push((parameter, value));
         }
+
         Ok(Self(found, declared))
     }
 
@@ -322,6 +323,7 @@ fn percent_decoded(text: &str) -> Option<String> {
             .to_digit(16)
             .and_then(|digit| u8::try_from(digit).ok())
     };
+
     while let Some(byte) = bytes.next() {
         if byte == b'%' {
             let (high, low) = (digit(bytes.next())?, digit(bytes.next())?);
@@ -330,6 +332,7 @@ fn percent_decoded(text: &str) -> Option<String> {
             decoded.push(byte);
         }
     }
+
     String::from_utf8(decoded).ok()
 }
 
@@ -362,6 +365,7 @@ mod tests {
                 Ok(Offset(version))
             );
         }
+
         let past = list_cursor(Offset(u64::MAX));
         for bad in [
             "",
@@ -386,6 +390,7 @@ mod tests {
             Some("a@b")
         );
         assert!(parse("").expect("a query").get("limit").is_none());
+
         for bad in [
             "x=1",
             "limit=1&limit=1",
@@ -409,6 +414,7 @@ mod tests {
         assert_eq!(limit("limit=1"), Ok(1));
         assert_eq!(limit("limit=200"), Ok(200));
         assert_eq!(limit("limit=7.0"), Ok(7));
+
         for bad in [
             "limit=0",
             "limit=201",
@@ -472,6 +478,7 @@ mod tests {
             )
         };
         let found = names(&["b", "a", "b"]).expect("names");
+
         assert_eq!(
             found.iter().map(UserId::as_str).collect::<Vec<_>>(),
             ["b", "a"]

@@ -235,6 +235,7 @@ async fn write(
     let mut ticks = ticks(config.heartbeat);
     let mut taken = Vec::with_capacity(PUSHES_AT_ONCE);
     let mut permits = Vec::new();
+
     loop {
         tokio::select! {
             _ = ticks.tick() => writer.beat(),

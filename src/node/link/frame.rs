@@ -407,6 +407,7 @@ mod tests {
             mentions: Vec::new(),
             deleted_by: None,
         };
+
         Message {
             core,
             reactions: BTreeMap::from([(128_077, 2)]),
@@ -523,16 +524,19 @@ mod tests {
             "kind": {"Message": {"id": serde_json::to_value(id).expect("json"), "source": "alice", "text": "hi",
                 "reply_to": null}}});
         assert_eq!(serde_json::to_value(&event).expect("json"), older);
+
         assert_eq!(
             decode::<Event>(&encode(&event).expect("it is written")).expect("it is read"),
             event
         );
+
         let since = crate::log::record::Since {
             seq: Seq(3),
             edited: Some(7),
             deleted_by: None,
         };
         let changed = event.since(Some(since));
+
         assert_eq!(
             decode::<Event>(&encode(&changed).expect("it is written")).expect("it is read"),
             changed
@@ -546,6 +550,7 @@ mod tests {
             "body": {"UnsubscribeIndex": {"shard": 3, "user": "bob", "why": "later"}},
         }});
         let frame: Frame = decode(&encode(&later).expect("it is written")).expect("it is read");
+
         assert!(matches!(
             frame,
             Frame::Request(Request {
@@ -554,6 +559,7 @@ mod tests {
                 ..
             })
         ));
+
         let later_answer = json!({"Answer": {"id": 2, "result": {"Err": {"Problem": {
             "code": "lagging", "detail": "x", "retry_after": null, "hint": 7,
         }}}, "epoch": 4}});
@@ -620,6 +626,7 @@ mod tests {
                 kind,
             })
         };
+
         let live = || Subscribed::Live {
             tail: Seq(400),
             joined: Seq(1),
@@ -632,6 +639,7 @@ mod tests {
             Ok(vec![live()]),
         ];
         cut_events(&mut parts);
+
         let mut kept = Vec::new();
         for part in parts.iter().flatten().flatten() {
             let Subscribed::Live { events, .. } = part else {
@@ -640,8 +648,10 @@ mod tests {
             assert!(events.iter().zip(1..).all(|(one, seq)| one.seq == Seq(seq)));
             kept.push(events.len());
         }
+
         assert_eq!(kept[0], 400);
         assert!((1..400).contains(&kept[1]), "{kept:?}");
+
         let frame = Frame::<()>::Answer(Answer {
             id: 1,
             table_version: 1,

@@ -106,11 +106,13 @@ mod tests {
                 chain: Chain([2; 16]),
             },
         };
+
         let body = Body::HandOver {
             shard: ShardId(12),
             ask: HandOverAsk::take(token, tails),
         };
         assert_eq!(body.since(), 5, "older nodes do not know it");
+
         let sent = Frame::Request(Request {
             id: 7,
             deadline_ms: 300,
@@ -118,6 +120,7 @@ mod tests {
             table_age_ms: None,
             body,
         });
+
         let bytes = encode(&sent).expect("it is written");
         let read: Frame = decode(&bytes).expect("it is read");
         let Frame::Request(Request {
@@ -131,6 +134,7 @@ mod tests {
         else {
             panic!("{read:?}")
         };
+
         assert_eq!(
             ask,
             HandOverAsk::Take {
@@ -198,10 +202,12 @@ mod tests {
             moved,
         };
         let silent = encode(&Frame::<()>::Answer(answer(Vec::new()))).expect("it is written");
+
         assert!(
             !hex(&silent).contains(&hex(b"moved")),
             "as it was before version 5"
         );
+
         let telling = vec![(ShardId(3), NodeId::from("node-2"))];
         let bytes = encode(&Frame::<()>::Answer(answer(telling.clone()))).expect("it is written");
         let Ok(Frame::<Body>::Answer(read)) = decode(&bytes) else {

@@ -78,6 +78,7 @@ impl Shared {
     pub(super) fn take(&self, writer: &mut Writer, version: u16) {
         let now = Instant::now();
         let mut state = self.state();
+
         while writer.gathered() < COALESCE_BYTES {
             let Some(queued) = state.queue.pop_front() else {
                 break;

@@ -174,11 +174,13 @@ mod tests {
             moved: Vec::new(),
         });
         let bytes = encode(&frame).expect("it fits");
+
         assert!(
             bytes.len() < 4 * (1 << 20) + 1024,
             "not as a list of numbers: {}",
             bytes.len()
         );
+
         let read: Frame = decode(&bytes).expect("it is read");
         let Frame::Answer(Answer {
             result: Ok(Outcome::Replica(ReplicaAnswer::Entries(read))),
@@ -188,6 +190,7 @@ mod tests {
             panic!("{read:?}")
         };
         assert_eq!(read, sent);
+
         let most = ENTRIES_BYTES_MAX + crate::log::record::ENTRY_BYTES_MAX;
         assert!(
             most * 2 < FRAME_BYTES_MAX && PIECE_BYTES_MAX * 2 < FRAME_BYTES_MAX,
@@ -204,6 +207,7 @@ mod tests {
                 ..Tail::EMPTY
             },
         };
+
         let body = Body::Replica {
             shard: ShardId(12),
             ask,
@@ -218,6 +222,7 @@ mod tests {
         let bytes = encode(&frame).expect("it is written");
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hex, REQUEST_V2);
+
         let read: Frame = decode(&bytes).expect("it is read");
         let Frame::Request(Request {
             body:
@@ -230,6 +235,7 @@ mod tests {
         else {
             panic!("{read:?}")
         };
+
         assert!(
             matches!(read_back, ReplicaAsk::Holds { stream: Stream::Receipts, tail } if tail.offset == Offset(5))
         );

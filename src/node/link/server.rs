@@ -87,6 +87,7 @@ async fn accept(listener: TcpListener, port: Arc<Port>) {
             }
         }
     };
+
     tokio::select! {
         () = accepting => {}
         () = port.stop.cancelled() => {}

@@ -223,11 +223,14 @@ mod tests {
         let all: Vec<_> = (1..=20_000).map(|n| row(n, number(n))).collect();
         let mut window = Window::default();
         read_all(&mut window, &all);
+
         let departing = window.depart();
         assert_eq!(departing.len(), 21);
+
         for (shard, _) in departing.iter().filter(|(shard, _)| *shard != ShardId(0)) {
             assert_eq!(window.arrived(*shard), 1);
         }
+
         let delivered = window.reached();
         assert!((1..=20).all(|other| delivered.covers(ShardId(other), ALL)));
         assert!(!delivered.covers(ShardId(0), at(1)));
@@ -245,6 +248,7 @@ mod tests {
         let mut window = Window::default();
         let mut told: BTreeMap<ShardId, Vec<u64>> = BTreeMap::new();
         let mut progress = Vec::new();
+
         loop {
             read_all(&mut window, &all);
             let departing = window.depart();
@@ -259,12 +263,14 @@ mod tests {
                 progress.extend(window.progress());
             }
         }
+
         for (shard, seqs) in told {
             let expected: Vec<_> = (1..=5_000)
                 .filter(|n| n % 2 == u64::from(shard.0))
                 .collect();
             assert_eq!(seqs, expected, "{shard}");
         }
+
         assert!(progress.is_sorted());
         assert_eq!(progress.last(), Some(&at(5_000)));
         assert_eq!((window.held, window.reached()), (0, Reached::upto(ALL)));

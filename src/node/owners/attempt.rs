@@ -340,6 +340,7 @@ mod tests {
             Code::UpgradeRequired,
             Code::HeadTooLarge,
         ];
+
         for (write, code) in writes()
             .iter()
             .flat_map(|write| Code::ALL.map(|code| (write, code)))
@@ -355,6 +356,7 @@ mod tests {
                 }
             );
         }
+
         let query = Query::Conversation {
             name: conversation(),
             reader: bob(),
@@ -363,6 +365,7 @@ mod tests {
             shard: ShardId(1),
             query,
         };
+
         assert_eq!(
             judge(&read, refusal(Code::Unavailable), true).code,
             Code::Unavailable

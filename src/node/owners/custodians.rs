@@ -64,6 +64,7 @@ impl Owners {
                 _ => None,
             }
         });
+
         join_all(asked)
             .await
             .into_iter()

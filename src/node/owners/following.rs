@@ -101,6 +101,7 @@ pub(super) async fn follow(owners: Owners) {
             }
         }
     };
+
     tokio::select! {
         () = telling => {}
         () = inner.stop.cancelled() => {}

@@ -73,6 +73,7 @@ mod tests {
         let (hints, one, two) = (Hints::default(), ShardId(1), ShardId(2));
         let named = |version, owner: &str| table(version, &[(owner, String::new())]);
         assert!(hints.is_empty());
+
         hints.note(one, NodeId::from("b"), &named(1, "a"));
         assert_eq!(hints.of(one, &named(1, "a")), Some(NodeId::from("b")));
         assert_eq!(
@@ -86,6 +87,7 @@ mod tests {
             None,
             "the table knows better"
         );
+
         // One that is of no use any more goes when the next comes.
         hints.note(two, NodeId::from("c"), &named(8, "b"));
         assert_eq!(

@@ -131,8 +131,10 @@ async fn a_send_to_a_new_owner_waits_until_those_at_the_former_one_are_settled()
     let (pair, between) = pair_through(&former, config()).await;
     let mut sent = send_all(&pair.owners, 1, 0..4);
     eventually(|| former.bodies().len() == 4).await;
+
     let next = Fake::new(marked);
     next.owned.lock().expect("not poisoned").insert(ShardId(1));
+
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     let (third, _pushes) = node("c", &next, pair.table.subscribe(), config());
@@ -148,16 +150,19 @@ async fn a_send_to_a_new_owner_waits_until_those_at_the_former_one_are_settled()
     pair.table
         .send_replace(table(2, &[("c", address), ("b", former_address)]));
     sent.extend(send_all(&pair.owners, 1, 4..8));
+
     // Another conversation is held up by nothing.
     let other = pair
         .owners
         .execute(ShardId(1), send_to("other", "other"), soon())
         .await;
     assert!(matches!(other, Ok(Done::Marked)), "{other:?}");
+
     assert_eq!(
         next.bodies().iter().map(text).collect::<Vec<_>>(),
         ["other"]
     );
+
     between.cut.notify_waiters();
     all_sent(sent).await;
     assert_in_order(&next.bodies(), 1, 0..8);
@@ -178,11 +183,13 @@ async fn a_send_that_was_not_served_is_not_repeated_after_a_later_one_was() {
     let send = |of: &str| tokio::spawn(pair.owners.execute(ShardId(1), send_to("c", of), soon()));
     let (first, second) = (send("first"), send("second"));
     assert!(matches!(second.await.expect("no panic"), Ok(Done::Marked)));
+
     let refused = first
         .await
         .expect("no panic")
         .expect_err("a later one was appended");
     assert_eq!(refused.code, Code::Unavailable, "it is surely not written");
+
     assert_eq!(
         fake.bodies().iter().map(text).collect::<Vec<_>>(),
         ["first", "second"]
@@ -199,6 +206,7 @@ async fn a_conversation_without_an_owner_takes_a_bounded_number_of_sends_and_hol
             marked(body)
         }
     });
+
     let pair = Pair::new(&fake, config()).await;
     let until = Instant::now() + Duration::from_secs(3);
     let waiting: Vec<Sent> = (0..40)
@@ -211,20 +219,24 @@ async fn a_conversation_without_an_owner_takes_a_bounded_number_of_sends_and_hol
         })
         .collect();
     eventually(|| fake.bodies().len() > 80).await;
+
     let more = pair
         .owners
         .execute(ShardId(1), send_to("dead", "one more"), soon())
         .await;
     assert_eq!(more.expect_err("enough wait").code, Code::Unavailable);
+
     assert!(
         Instant::now() < until,
         "refused at once, not at its deadline"
     );
+
     let other = pair
         .owners
         .execute(ShardId(1), send_to("alive", "x"), soon())
         .await;
     assert!(matches!(other, Ok(Done::Marked)), "{other:?}");
+
     for refused in waiting {
         assert_eq!(
             refused

@@ -144,6 +144,7 @@ mod tests {
         });
         let pair = Pair::new(&fake, Config::default()).await;
         assert!(pair.owners.outboxes_clear(ShardId(5), soon()).await);
+
         let asked = fake.bodies();
         let [_, Body::Outboxes { parts }] = asked.as_slice() else {
             panic!("{asked:?}")

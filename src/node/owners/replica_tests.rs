@@ -54,9 +54,11 @@ impl Row {
             nodes.push((name, listener.local_addr().expect("an address").to_string()));
             listeners.push(listener);
         }
+
         let mut table = Table::clone(&table(1, &nodes));
         let row: Vec<NodeId> = nodes.iter().map(|(name, _)| NodeId::from(*name)).collect();
         table.rows = (0..SHARDS).map(|_| row.clone()).collect();
+
         let (sender, receiver) = watch::channel(Arc::new(table));
         let serve = |((name, fake), listener): (&(&str, &Arc<Fake>), TcpListener)| {
             node(name, fake, receiver.clone(), Config::default())
@@ -66,6 +68,7 @@ impl Row {
         let servers = others.iter().zip(listeners).map(serve).collect();
         let nothing = Fake::new(|_| Err(ShardError::NotOwner));
         let (owners, _) = node("a", &nothing, receiver.clone(), Config::default());
+
         Self {
             owners,
             _table: sender,
@@ -93,6 +96,7 @@ async fn the_standing_of_the_others_is_asked_for_side_by_side_and_who_is_late_is
         standing_at(9),
     );
     *late.delay.lock().expect("not poisoned") = Box::new(|_| Duration::from_secs(60));
+
     let slow = standing_at(8);
     let row = Row::new(&[("b", &one), ("c", &none), ("d", &late), ("e", &slow)]).await;
     let replicas = row.owners.replicas();
@@ -104,6 +108,7 @@ async fn the_standing_of_the_others_is_asked_for_side_by_side_and_who_is_late_is
         [status("b", 7), status("e", 8)],
         "named as they were asked, in the order of the row"
     );
+
     assert_eq!(late.bodies().len(), 1);
     assert_eq!(
         *late.askers.lock().expect("not poisoned"),
@@ -131,6 +136,7 @@ async fn raw_entries_of_another_replica_come_as_they_are_in_order() {
         }
         _ => ReplicaAnswer::Failed("the disk".to_owned()),
     });
+
     let row = Row::new(&[("b", &holder)]).await;
     let replicas = row.owners.replicas();
     let node = NodeId::from("b");
@@ -142,12 +148,14 @@ async fn raw_entries_of_another_replica_come_as_they_are_in_order() {
         .entries_after(SHARD, &node, Stream::Receipts, after, soon())
         .await;
     assert_eq!(got, [entry(5, b"\xff\x00"), entry(9, b"\x80")]);
+
     assert_eq!(
         replicas
             .entries_after(SHARD, &node, Stream::Messages, after, soon())
             .await,
         []
     );
+
     let nobody = NodeId::from("z");
     let end = Instant::now() + Duration::from_millis(300);
     assert_eq!(
@@ -166,6 +174,7 @@ async fn an_entry_is_held_only_when_every_standby_that_is_asked_says_so() {
     let gone = Fake::new(|_| Err(ShardError::NotOwner));
     let row = Row::new(&[("b", &one), ("c", &two), ("d", &lacks), ("e", &gone)]).await;
     let replicas = row.owners.replicas();
+
     for (asked, held) in [
         (vec!["b"], true),
         (vec!["b", "c"], true),
@@ -225,6 +234,7 @@ async fn a_request_that_the_peer_does_not_know_fails_at_once_and_those_behind_it
         ),
     )
     .await;
+
     let order = Arc::new(Mutex::new(Vec::new()));
     let begun = Instant::now();
     let (b, end) = (NodeId::from("b"), soon());
@@ -233,6 +243,7 @@ async fn a_request_that_the_peer_does_not_know_fails_at_once_and_those_behind_it
         .owners
         .execute(SHARD, Command::Delivered(Vec::new()), end);
     let note = |word| order.lock().expect("not poisoned").push(word);
+
     tokio::join!(
         async {
             assert_eq!(unknown.await, None);
@@ -243,6 +254,7 @@ async fn a_request_that_the_peer_does_not_know_fails_at_once_and_those_behind_it
             note("known");
         }
     );
+
     assert!(
         begun.elapsed() < Duration::from_secs(19),
         "not at its deadline"

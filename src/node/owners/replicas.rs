@@ -73,6 +73,7 @@ impl Replicas for LinkedReplicas {
         let soon = now + deadline.saturating_duration_since(now) / 3;
         let silent = table.owner(shard);
         let others = self.others(shard);
+
         let asked = others.iter().map(|node| async move {
             let until = if Some(node) == silent { soon } else { deadline };
             match self.ask(node, shard, ReplicaAsk::Standing, until).await {

@@ -87,6 +87,7 @@ impl Serve for Fake {
         let delay = (self.delay.lock().expect("not poisoned"))(&body);
         let until = self.at_deadline.load(Ordering::SeqCst).then_some(deadline);
         self.bodies.lock().expect("not poisoned").push(body);
+
         self.subscribers
             .lock()
             .expect("not poisoned")
@@ -153,6 +154,7 @@ pub(in crate::node) fn table(version: u64, nodes: &[(&str, String)]) -> Arc<Tabl
         .into_iter()
         .collect();
     let rows = (0..SHARDS).map(|_| owner.clone()).collect();
+
     Arc::new(Table {
         version,
         identity: Identity {
@@ -202,6 +204,7 @@ pub(in crate::node) fn node_beside(
         beside,
     };
     let local = Arc::new(LocalShards::of(&setup));
+
     (
         Owners::assemble(setup, local, Arc::<Fake>::clone(fake)),
         pushed,

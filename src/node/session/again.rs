@@ -149,6 +149,7 @@ mod tests {
                 Gathered::Later
             ));
         }
+
         let Gathered::All(all) = again.gather(said(4, "c", None), 10_000) else {
             panic!("all are there")
         };
@@ -162,6 +163,7 @@ mod tests {
             })
             .collect();
         assert_eq!(later[0], [("router's 4", true), ("mine", false)]);
+
         assert!(later[1].is_empty() && later[3].is_empty());
         assert_eq!(later[2], [("router's 4", true)]);
         assert!(
@@ -174,6 +176,7 @@ mod tests {
     fn edits_of_one_message_are_known_with_those_that_follow() {
         let again = Again::default();
         again.expect(3);
+
         let edit = |number, id: &str| {
             let text = json!({"t": "edit", "message_id": id, "text": "x"}).to_string();
             Message {
@@ -185,6 +188,7 @@ mod tests {
         for message in [edit(1, "one"), said(2, "one", None), edit(3, "one")] {
             gathered = again.gather(message, 10_000);
         }
+
         let Gathered::All(all) = gathered else {
             panic!("all are there")
         };

@@ -33,6 +33,7 @@ impl Inner {
         let (identity, protocol) = self.token(open)?;
         *asker = identity.as_ref().map(|identity| identity.user.clone());
         let mut held = false;
+
         for part in open.query.split('&').filter(|part| !part.is_empty()) {
             if part != "resume=wait" {
                 let detail = format!(
@@ -42,6 +43,7 @@ impl Inner {
             }
             held = true;
         }
+
         open.handshake.clone().map_or(
             Ok(Checked {
                 identity,
@@ -56,6 +58,7 @@ impl Inner {
     fn token(&self, open: &Open) -> Result<(Option<Identity>, bool), Problem> {
         let offered = &open.protocols;
         let protocol = offered.iter().any(|offer| offer == PROTOCOL);
+
         match &open.authorization {
             Authorization::Bearer(token) => match (self.verify)(token) {
                 Ok(identity) => Ok((Some(identity), protocol)),

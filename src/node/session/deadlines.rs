@@ -87,6 +87,7 @@ mod tests {
         let mut deadlines = Deadlines::default();
         deadlines.at(start + Duration::from_secs(2), one, Due::Close);
         deadlines.at(start + Duration::from_secs(1), two, Due::Begin);
+
         assert!(deadlines.take_due(start).is_empty());
         assert_eq!(
             deadlines.take_due(start + Duration::from_secs(1)),

@@ -33,6 +33,7 @@ const BACKOFF: Backoff = Backoff::new(Duration::from_millis(50), Duration::from_
 pub(super) async fn follow(inner: Arc<Inner>, mut pushes: mpsc::Receiver<Push>) {
     let mut batch = Vec::with_capacity(PUSHES_AT_ONCE);
     let mut turns = Turns::new();
+
     loop {
         let count = tokio::select! {
             biased;
@@ -213,6 +214,7 @@ impl Inner {
                 .then(|| self.ask(&fetch.asks, "span"))
         };
         let late = || self.on_board(|board| board.span_is_late(&fetch));
+
         // Without an answer the session is gone.
         if let Some(answers) = self
             .requests

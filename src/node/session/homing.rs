@@ -178,10 +178,12 @@ mod tests {
         for (shard, owner) in others {
             rows[usize::from(shard.0)] = vec![NodeId::from(*owner), NodeId::from("a")];
         }
+
         let identity = log::Identity {
             cluster: ClusterId(uuid::Uuid::nil()),
             shards: SHARDS,
         };
+
         Arc::new(Table {
             version,
             identity,
@@ -254,6 +256,7 @@ mod tests {
                 expires: u64::MAX,
             })
         });
+
         let hub = Hub::start(
             Arc::new(Looks(followed)),
             verify,
@@ -262,6 +265,7 @@ mod tests {
             pushed,
         );
         hub.drain(Duration::ZERO, "a test").await;
+
         for (number, user) in [(1, "alice"), (2, "bob")] {
             let open = json!({
                 "session": number, "deadline_ms": 5_000, "request_id": "r", "authorization": {"Bearer": user}, "follows": true,

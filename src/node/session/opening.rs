@@ -267,6 +267,7 @@ impl Inner {
         if problem.code == Code::Unauthorized {
             telemetry::SESSION_REFUSED.add(1, &[("reason", "token")]);
         }
+
         let (status, code, id) = (
             problem.code.status(),
             problem.code.as_str(),
@@ -277,6 +278,7 @@ impl Inner {
             user.map(tracing::field::display),
         );
         tracing::debug!(id, route, status, code, user, "session refused");
+
         router.offer(Down::Refused {
             session: open.session,
             why: Refusal::Problem(problem),

@@ -51,6 +51,7 @@ impl Gather {
     pub(super) fn add(&self, user: &UserId, marks: Marks) {
         let mut state = self.state();
         let mut shed = 0;
+
         for (conversation, seq) in marks {
             let full = state.marks.len() >= GATHERED_MAX;
             match state.marks.entry((user.clone(), conversation)) {
@@ -64,6 +65,7 @@ impl Gather {
                 }
             }
         }
+
         drop(state);
         if shed > 0 {
             telemetry::SESSION_DELIVERED.add(shed, &[("result", "shed")]);

@@ -163,6 +163,7 @@ mod tests {
             "reply_to": null, "created": 7, "edited": null, "deleted": false, "data": null, "mentions": [],
             "deleted_by": null,
         });
+
         assert_eq!(
             serde_json::to_value(Committed(&event)).expect("json"),
             expected

@@ -161,6 +161,7 @@ fn who_has_left_is_told_of_nobody_and_nobody_is_told_of_them() {
         .watch(bob.id, vec![(name(), vec![user("alice"), user("carol")])])
         .expect("room");
     frames(&bob);
+
     let left = |who: &str, seq| Push::Event {
         epoch: Epoch(1),
         event: Arc::new(Event {
@@ -171,6 +172,7 @@ fn who_has_left_is_told_of_nobody_and_nobody_is_told_of_them() {
             kind: EventKind::left(user(who), user(who), None),
         }),
     };
+
     board.push(left("alice", 2));
     presence(&mut board, true);
     assert_eq!(
@@ -182,8 +184,10 @@ fn who_has_left_is_told_of_nobody_and_nobody_is_told_of_them() {
         board.watching.known(&user("carol")).is_some(),
         "carol still is"
     );
+
     board.push(left("bob", 3));
     assert_eq!(board.watching.known(&user("carol")), None);
+
     board.push(typing("carol"));
     assert_eq!(kinds(&frames(&bob)), ["event"]);
 }

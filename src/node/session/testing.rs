@@ -178,6 +178,7 @@ impl Downward for Noting {
         if matches!(down, Down::Deliver { .. }) && self.is_full.load(Ordering::SeqCst) {
             return Err(down);
         }
+
         self.kept.lock().expect("lock").take_in(&down);
         match down {
             Down::Deliver {
@@ -192,6 +193,7 @@ impl Downward for Noting {
             }
             other => self.others.lock().expect("lock").push(other),
         }
+
         Ok(())
     }
 
@@ -280,12 +282,14 @@ pub(super) fn moved(
         is_placed,
     } = kept.unwrap_or_default();
     let new = session_of(router, session.user.clone(), bytes_max, Some(session.id));
+
     // The router keeps it, until the new node tells more.
     let goes_on = KeptSession {
         stage,
         stands: stands.clone(),
         is_placed: false,
     };
+
     router_of(&new)
         .kept
         .lock()
@@ -293,6 +297,7 @@ pub(super) fn moved(
         .sessions
         .insert(new.number, goes_on);
     let (id, stage) = (session.id, stage.unwrap_or(first));
+
     let attach = Attach {
         id,
         stage,

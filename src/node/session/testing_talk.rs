@@ -30,6 +30,7 @@ pub(super) fn message(seq: u64, text: &str) -> Push {
         mentions: Vec::new(),
         since: None,
     };
+
     Push::Event {
         epoch: Epoch(1),
         event: Arc::new(Event {

@@ -97,6 +97,7 @@ async fn enter(
 ) -> (Arc<Session>, Vec<Arc<Session>>) {
     let member = session_on(router, user(member), 64 << 20);
     assert!(hub.inner.admit(&member, Begin::Anew).is_ok());
+
     while !router_of(&member)
         .sent()
         .iter()
@@ -104,6 +105,7 @@ async fn enter(
     {
         yield_now().await;
     }
+
     let watchers: Vec<_> = (0..watchers)
         .map(|number| session_on(router, user(&format!("w{number}")), 64 << 20))
         .collect();
@@ -114,11 +116,13 @@ async fn enter(
             .on_board(|board| board.watching.watch(watcher.id, of))
             .expect("room");
     }
+
     for watcher in &watchers {
         while !frames(watcher).iter().any(|frame| frame["t"] == "ready") {
             yield_now().await;
         }
     }
+
     (member, watchers)
 }
 

@@ -415,12 +415,14 @@ mod tests {
         assert_eq!(session.reserve(front::cost(200)), Place::Taken);
         assert_eq!(session.reserve(front::cost(200)), Place::Full);
         assert!(!session.has_ended());
+
         session.taken(front::cost(200));
         assert_eq!(
             session.reserve(front::cost(200)),
             Place::Taken,
             "there is room again"
         );
+
         session.end(CloseCode::ServiceRestart);
         assert_eq!(
             session.reserve(front::cost(2_000)),
@@ -453,6 +455,7 @@ mod tests {
         };
         let word = |word: &str| Bytes::from(serde_json::to_vec(word).expect("json"));
         assert_eq!(session.reserve(front::cost(300)), Place::Taken);
+
         for round in ["early", "later"] {
             for of in [
                 ReceiptOf::Watermark { read: true },
@@ -461,13 +464,16 @@ mod tests {
                 assert_eq!(session.reserve_receipt(&key(of), &word(round)), Place::Full);
             }
         }
+
         for number in 0..2_000 {
             session.reserve_receipt(&key(ReceiptOf::Reaction(message(number))), &word("other"));
         }
+
         assert!(!session.has_ended() && frames(&session).is_empty());
         session.taken(front::cost(300));
         let sent = frames(&session);
         assert!(sent.len() <= 1_000, "they are bounded too");
+
         let count = |text: &str| sent.iter().filter(|frame| *frame == text).count();
         assert_eq!(
             (count("early"), count("later")),
@@ -485,11 +491,13 @@ mod tests {
             session.owe(1).now_or_never().is_none(),
             "most of the room is promised"
         );
+
         session.answer_frame(&ServerFrame::Ready {}, first, Number::default());
         assert!(
             session.owe(100_000).now_or_never().is_some(),
             "it took less than was thought"
         );
+
         let (mut answered, reference) = (1, Value::from("x".repeat(500)));
         while let Some(Some(owed)) = session.owe(500).now_or_never() {
             session.answer_frame(
@@ -502,6 +510,7 @@ mod tests {
             );
             answered += 1;
         }
+
         assert!(
             (2..10).contains(&answered),
             "{answered} answers are not taken yet"
@@ -526,8 +535,10 @@ mod tests {
                 );
             }
         }
+
         gone.gone();
         assert!(matches!(gone.owe(500).now_or_never(), Some(Some(_))));
+
         ended.end(CloseCode::Unauthorized);
         assert!(matches!(ended.owe(500).now_or_never(), Some(None)));
     }

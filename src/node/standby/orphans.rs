@@ -131,11 +131,13 @@ mod tests {
             clock: clock.clone(),
             config: config(),
         };
+
         let shard = crate::shard::open(opening).await.expect("opens");
         let create = Create::of("c", &["alice"]);
         // Queued now; its answer would wait for an outbox that nobody empties.
         let _creating = shard.execute(Command::Create(create), soon());
         let mut ids = Vec::new();
+
         for text in ["first", "second"] {
             let send = Send::plain(conversation("c"), user("alice"), text);
             let Ok(Done::Sent { message, .. }) = shard.execute(Command::Send(send), soon()).await
@@ -144,6 +146,7 @@ mod tests {
             };
             ids.push(message.core.id);
         }
+
         shard.close(soon()).await;
         let aside = quarantine(&path, &clock, Orphans::Perhaps)
             .await
@@ -183,15 +186,18 @@ mod tests {
                 away()
             }
         });
+
         let (owners, _pushed) = lone_node(&owner);
         tokio::select! {
             () = resubmit(&owners, log.as_ref(), SHARD, &aside) => panic!("nobody answered"),
             () = eventually(|| !owner.bodies().is_empty()) => {}
         }
+
         assert_eq!(
             unsent(folder.path()).expect("reads"),
             std::slice::from_ref(&aside)
         );
+
         answers.store(true, Ordering::SeqCst);
         let before = owner.bodies().len();
         resubmit(&owners, log.as_ref(), SHARD, &aside).await;
@@ -210,6 +216,7 @@ mod tests {
             .await
             .expect("opens");
         let (owners, _pushed) = lone_node(&Fake::new(|_| panic!("nothing is sent")));
+
         for content in [Some(vec![0x5a; 8192]), None] {
             let aside = folder.path().join("0003.sqlite.quarantined-17");
             std::fs::write(folder.path().join("0003.sqlite.quarantined-17.orphans"), "")

@@ -145,6 +145,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         let live = |shard| status(shard, Following::Live);
+
         assert_eq!(due(0, &[live(1), live(2)]), [1, 2]);
         assert_eq!(due(100, &[live(1), live(2)]), [0; 0]);
         assert_eq!(due(200, &[live(1), live(2), live(3)]), [3], "it is new");
@@ -169,6 +170,7 @@ mod tests {
             )),
             _ => Err(crate::shard::command::ShardError::NotOwner),
         });
+
         let pair = Pair::new(&fake, Config::default()).await;
         let statuses: Vec<_> = (0..16)
             .map(|shard| status(shard, Following::Live))
@@ -178,6 +180,7 @@ mod tests {
         let [Body::Reports(told)] = told.as_slice() else {
             panic!("{told:?}")
         };
+
         assert_eq!(told, &statuses);
         assert_eq!(
             *fake.askers.lock().expect("not poisoned"),
@@ -200,6 +203,7 @@ mod tests {
             vec![status(1, Following::Live), status(2, Following::Live)],
         )
         .await;
+
         assert!(fake.bodies().is_empty());
         report(&pair.owners, vec![status(3, Following::Live)]).await;
         assert_eq!(fake.bodies().len(), 1);

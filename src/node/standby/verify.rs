@@ -132,6 +132,7 @@ mod tests {
                 sha256: [byte; 32],
             }
         };
+
         assert_eq!(compare(&digest(5, 1, 7), &digest(5, 1, 7)), Verdict::Equal);
         assert_eq!(
             compare(&digest(5, 1, 7), &digest(5, 1, 8)),

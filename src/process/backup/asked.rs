@@ -68,8 +68,10 @@ impl Ports {
         if status == StatusCode::OK {
             return Ok(said);
         }
+
         let words = String::from_utf8_lossy(&said);
         let why = format!("{place} answers {status}: {}", words.trim_end());
+
         Err(match status {
             StatusCode::GONE => Missed::Gone(why),
             StatusCode::SERVICE_UNAVAILABLE => {

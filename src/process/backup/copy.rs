@@ -110,6 +110,7 @@ impl Copying<'_> {
     ) -> Result<Stage, Missed> {
         let path = begin_path(shard, self.run, known.and_then(ShardCopy::tails));
         let until = Instant::now() + WRITTEN_WITHIN;
+
         loop {
             let said = self.ports.ask(Method::POST, &path).await?;
             let begun: Begun = serde_json::from_slice(&said).map_err(|error| {

@@ -224,9 +224,11 @@ mod tests {
     fn a_manifest_is_read_as_it_was_written_and_not_when_a_byte_of_it_is_another() {
         let folder = tempfile::tempdir().expect("a folder");
         assert_eq!(Manifest::read(folder.path()), Ok(None));
+
         let written = manifest();
         written.write(folder.path()).expect("written");
         assert_eq!(Manifest::read(folder.path()), Ok(Some(written)));
+
         let path = folder.path().join(FILE);
         let text = std::fs::read_to_string(&path).expect("read");
         for (from, to) in [
@@ -250,8 +252,10 @@ mod tests {
             wrong.write(folder.path()).expect("written");
             Manifest::read(folder.path()).expect_err("refused")
         };
+
         assert!(refused(&|wrong| drop(wrong.files.pop())).contains("each of the 2 shards once"));
         assert!(refused(&|wrong| wrong.files[1].shard = 0).contains("each of the 2 shards once"));
+
         for outside in ["../0001.sqlite", "/etc/passwd", "a/b", ""] {
             assert!(
                 refused(&|wrong| wrong.files[0].file = outside.to_owned())
@@ -259,6 +263,7 @@ mod tests {
                 "{outside}"
             );
         }
+
         assert!(
             refused(&|wrong| wrong.files[0].messages.chain = "ab".to_owned())
                 .contains("where the streams")

@@ -208,6 +208,7 @@ async fn all(
         tell_copied(shard, &copy, anew, json);
         copies.push((copy, anew));
     }
+
     copies.sort_by_key(|(copy, _)| copy.shard);
     Ok((copies, missing))
 }

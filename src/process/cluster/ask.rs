@@ -93,6 +93,7 @@ fn tell(cluster: &Cluster, asked: &Ask, json: bool) -> Result<(), String> {
         _ if json => in_json(&show::Status::of(cluster))?,
         _ => show::status(cluster, Clock::system().now_ms()),
     };
+
     output::print(&text);
     Ok(())
 }

@@ -52,6 +52,7 @@ impl Place {
             )
         })?;
         let places = places_in(&text);
+
         if places.is_empty() {
             Err(format!(
                 "{}: no node has an operations port",

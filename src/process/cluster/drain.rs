@@ -210,6 +210,7 @@ mod tests {
                 ..ClusterNode::at("h:1")
             },
         );
+
         if marked {
             cluster.draining.insert(
                 node,
@@ -219,6 +220,7 @@ mod tests {
                 },
             );
         }
+
         cluster
     }
 
@@ -234,6 +236,7 @@ mod tests {
             silent: 0,
             still: 0,
         };
+
         let looks = |of: &mut Watching<'_>, look: &dyn Fn() -> Result<Cluster, String>| {
             (1..=40_u32).find_map(|count| match of.look(look()) {
                 Ok(false) => None,
@@ -241,6 +244,7 @@ mod tests {
                 Err(why) => Some(Err((count, why))),
             })
         };
+
         assert_eq!(
             looks(&mut watching(), &|| Ok(cluster(true, Some(0)))),
             Some(Ok(1))
@@ -255,6 +259,7 @@ mod tests {
             Some(Ok(SILENT_MAX)),
             "it does not answer"
         );
+
         let gone = looks(&mut watching(), &|| Ok(cluster(false, Some(0))))
             .expect("ends")
             .expect_err("no mark");

@@ -282,6 +282,7 @@ mod tests {
             by: "anna@desk".to_owned(),
         };
         cluster.draining = [(one, mark(60_000)), (gone, mark(0))].into();
+
         let text = status(&cluster, 150_000);
         assert!(text.contains(
             "node-1 is drained and may be stopped, and its folder deleted (anna@desk asked for it \
@@ -315,6 +316,7 @@ mod tests {
             steps: vec![step],
         };
         let text = plan(&full, true);
+
         assert!(
             text.starts_with("node-3 coordinates.\nNothing is evened out")
                 && text.contains("2 shards rest"),
@@ -324,11 +326,13 @@ mod tests {
             text.ends_with("copy   s3     node-1  node-2  node-1 is draining\n"),
             "{text}"
         );
+
         let empty = BalancePlan {
             evens: true,
             steps: Vec::new(),
             ..full
         };
+
         assert_eq!(
             plan(&empty, false),
             "node-3 coordinates, and looks now.\nNothing is to be moved.\n"

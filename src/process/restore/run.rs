@@ -180,6 +180,7 @@ fn tell(settings: &RestoreSettings, target: &Target, count: usize) {
              Redis that has no cluster: `rookery node --node-id {node} --data {data} --shards {shards} --adopt-local …`."
         ),
     };
+
     output::print(&format!(
         "{count} shards of {} are in {data}, as cluster {cluster}.\n{next}\n",
         settings.from.display()

@@ -191,6 +191,7 @@ mod tests {
     fn the_nodes_of_a_cluster_get_every_shard_once() {
         let names = ["a", "b", "c"];
         let mut all = Vec::new();
+
         for name in names {
             let target = target(
                 &[
@@ -218,6 +219,7 @@ mod tests {
                 all.push(shard);
             }
         }
+
         all.sort_unstable();
         assert!(ShardMap::new(64).expect("a power of two").all().eq(all));
     }

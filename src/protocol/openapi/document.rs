@@ -78,6 +78,7 @@ fn document() -> Document {
             .or_default()
             .insert(method.as_str().to_lowercase(), described);
     }
+
     Document {
         openapi: "3.1.0",
         info: json!({
@@ -103,6 +104,7 @@ fn components(mut schemas: Schemas) -> Value {
             .entry(name_of(&codes))
             .or_insert_with(|| schemas.of_refusal(&codes));
     }
+
     json!({
         "securitySchemes": {"token": {
             "type": "http",

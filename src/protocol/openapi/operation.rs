@@ -42,6 +42,7 @@ pub(super) fn describe(operation: Operation, schemas: &mut Schemas) -> Value {
         "parameters": parameters(operation, schemas),
         "responses": responses(operation, schemas),
     });
+
     if let Some(shape) = facts.body {
         let content =
             json!({"schema": schemas.of_body(shape), "example": examples::body(operation)});
@@ -51,11 +52,13 @@ pub(super) fn describe(operation: Operation, schemas: &mut Schemas) -> Value {
             json!({"required": operation.needs_body(), "content": {"application/json": content}}),
         );
     }
+
     match operation {
         Operation::OpenSession => put(&mut described, "x-websocket", websocket(schemas)),
         Operation::ShowDocument => put(&mut described, "security", json!([])),
         _ => {}
     }
+
     described
 }
 
@@ -101,15 +104,18 @@ fn parameters(operation: Operation, schemas: &mut Schemas) -> Vec<Value> {
         let example = examples::path(name);
         json!({"name": name, "in": "path", "required": true, "description": about, "schema": schema, "example": example})
     });
+
     let mut all: Vec<Value> = in_path.collect();
     for parameter in operation.facts().query {
         let schema = schemas.of_query(parameter.kind);
         all.push(json!({"name": parameter.name, "in": "query", "description": parameter.about, "schema": schema}));
     }
+
     let mut headers = vec![REQUEST_ID];
     if operation.writes() {
         headers.push(IDEMPOTENCY_KEY);
     }
+
     if operation
         .facts()
         .successes
@@ -118,6 +124,7 @@ fn parameters(operation: Operation, schemas: &mut Schemas) -> Vec<Value> {
     {
         headers.push(CONSISTENCY);
     }
+
     all.extend(
         headers
             .into_iter()
@@ -157,6 +164,7 @@ fn answer(operation: Operation, success: &Success, schemas: &mut Schemas) -> Val
         (success.has_location, "location"),
         (success.may_be_stale, STALE),
     ])});
+
     if let Some(shape) = success.shape {
         let mut content = json!({"schema": schemas.of_answer(shape)});
         if let Some(example) = examples::answer(operation) {
@@ -168,6 +176,7 @@ fn answer(operation: Operation, success: &Success, schemas: &mut Schemas) -> Val
             json!({"application/json": content}),
         );
     }
+
     if let Some((member, parameter)) = success.leads {
         let leads = |to: &Operation| {
             path_parameters(to.place().0).next() == Some(parameter) && !needs_more(*to)
@@ -184,6 +193,7 @@ fn answer(operation: Operation, success: &Success, schemas: &mut Schemas) -> Val
             .collect::<Map<_, _>>();
         put(&mut described, "links", links.into());
     }
+
     described
 }
 

@@ -64,6 +64,7 @@ fn words_to_enum(members: &mut Map<String, Value>) {
     let Some(words) = words.filter(|words| !words.is_empty()) else {
         return;
     };
+
     let line = |choice: &Value| {
         Some(format!(
             "- `{}`: {}",
@@ -77,6 +78,7 @@ fn words_to_enum(members: &mut Map<String, Value>) {
         .and_then(Value::as_str)
         .unwrap_or_default();
     let about = format!("{about}\n\n{}", lines.join("\n"));
+
     members.remove("oneOf");
     members.insert("description".to_owned(), about.into());
     members.insert("type".to_owned(), "string".into());
@@ -123,6 +125,7 @@ pub(super) fn name_frames(all: &mut Map<String, Value>) {
             .unwrap_or_default();
         all.insert(union.to_owned(), choice_of(&about, union, &words));
     }
+
     let about = "A durable change of a conversation.".into();
     all.insert(
         COMMITTED_FRAME.to_owned(),

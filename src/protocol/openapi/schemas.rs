@@ -95,12 +95,15 @@ impl Schemas {
             })
             .collect();
         let mut headers = vec![REQUEST_ID];
+
         if codes.iter().any(|code| code.retryable()) {
             headers.push(header::RETRY_AFTER.as_str());
         }
+
         if codes.contains(&Code::Unauthorized) {
             headers.push(header::WWW_AUTHENTICATE.as_str());
         }
+
         let headers: Vec<(bool, &str)> = headers.into_iter().map(|name| (true, name)).collect();
         json!({
             "description": lines.join("\n"),
@@ -164,6 +167,7 @@ pub(super) fn header_parameters(shown: fn(&str) -> String) -> Map<String, Value>
             "strict",
         ),
     ];
+
     let parameter = |(name, about, schema, example): (&str, &str, Value, &str)| {
         let name = shown(name);
         let parameter = json!({"name": name, "in": "header", "description": about, "schema": schema, "example": example});
@@ -203,6 +207,7 @@ pub(super) fn answer_headers(shown: fn(&str) -> String) -> Map<String, Value> {
         ),
         (header::WWW_AUTHENTICATE.as_str(), true, "`Bearer`.", &text),
     ];
+
     let described = |(name, required, about, schema): (&str, bool, &str, &Value)| {
         (
             shown(name),

@@ -78,14 +78,17 @@ mod tests {
         let start = Instant::now();
         let typing: &[u8] = br#"{"t": "typing", "conversation": "c", "on": true}"#;
         let mut allowance = Allowance::new(10, start);
+
         assert_eq!(
             (0..1_000)
                 .filter(|_| allowance.take(Some(typing), start))
                 .count(),
             400 + 40
         );
+
         let mut others = Allowance::new(10, start);
         assert!((0..100).all(|_| others.take(Some(typing), start)));
+
         let send: &[u8] = br#"{"t":"send","conversation":"c","text":"\"typing\" is a word"}"#;
         assert_eq!(
             (0..100).filter(|_| others.take(Some(send), start)).count(),

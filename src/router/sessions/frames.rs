@@ -353,6 +353,7 @@ mod tests {
             broken,
             "an opcode that is none"
         );
+
         assert_eq!(
             refused(&masked(0x80 | 0xB, b"x")),
             broken,
@@ -363,6 +364,7 @@ mod tests {
             broken,
             "a control frame in parts"
         );
+
         assert_eq!(
             refused(&masked(0x80 | PING, &[0; 126])),
             broken,
@@ -378,6 +380,7 @@ mod tests {
             broken,
             "two at once"
         );
+
         for close in [
             &b"\x03"[..],
             b"\x03\xec",
@@ -392,6 +395,7 @@ mod tests {
                 "a close that may not be sent: {close:?}"
             );
         }
+
         assert_eq!(
             refused(&masked(0x80 | BINARY, b"x")),
             Some(CloseCode::UnsupportedData)
@@ -402,16 +406,20 @@ mod tests {
     fn what_is_too_long_is_refused_before_it_has_come() {
         let longest = masked(0x80 | TEXT, &vec![b'x'; FRAME_BYTES_MAX]);
         assert_eq!(read(&longest, 4_096).0.len(), 1);
+
         let too_long = masked(0x80 | TEXT, &vec![b'x'; FRAME_BYTES_MAX + 1]);
         assert_eq!(refused(&too_long[..14]), Some(CloseCode::TooBig));
+
         let huge = [&[0x81, 0xFF][..], &[0xFF; 8], &KEY].concat();
         assert_eq!(refused(&huge), Some(CloseCode::TooBig));
+
         let parts = [
             masked(TEXT, &vec![b'x'; 60_000]),
             masked(CONTINUATION, &vec![b'x'; 60_000]),
         ]
         .concat();
         let third = masked(CONTINUATION, &vec![b'x'; 60_000]);
+
         assert_eq!(
             refused(&[&parts[..], &third[..14]].concat()),
             Some(CloseCode::TooBig),

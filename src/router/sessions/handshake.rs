@@ -133,6 +133,7 @@ mod tests {
         let good = sent(&[key, ("sec-websocket-version", "13")]);
         let answer = switching(&good, true).expect("a handshake");
         assert_eq!(answer.status(), 101);
+
         // Of RFC 6455, section 1.3.
         assert_eq!(
             answer.headers()["sec-websocket-accept"],

@@ -138,6 +138,7 @@ async fn a_socket_outlives_the_node_of_its_session_and_sees_each_message_once() 
     let mut bob = pair.one.connect("/v1/ws", "bob").await.when_ready().await;
     pair.say("before").await;
     assert_eq!(seqs(&mut bob, 4).await, [4]);
+
     pair.lose_one().await;
     // Committed while nobody has the session, and pushed to nobody.
     pair.fake().commit("meanwhile");
@@ -147,6 +148,7 @@ async fn a_socket_outlives_the_node_of_its_session_and_sees_each_message_once() 
         })
         .await;
     pair.say("after").await;
+
     assert_eq!(
         seqs(&mut bob, 6).await,
         [5, 6],
@@ -162,6 +164,7 @@ async fn a_node_that_drains_hands_its_sessions_on() {
     for user in ["alice", "bob", "carol"] {
         clients.push(pair.one.connect("/v1/ws", user).await.when_ready().await);
     }
+
     let hub = Arc::clone(&pair.one.hub);
     let drained =
         tokio::spawn(async move { hub.drain(Duration::from_millis(100), "node drains").await });
@@ -172,6 +175,7 @@ async fn a_node_that_drains_hands_its_sessions_on() {
         })
         .await;
     pair.say("after").await;
+
     for client in &mut clients {
         assert_eq!(seqs(client, 2).await, [2]);
         is_quiet(client).await;
@@ -193,6 +197,7 @@ async fn a_client_whose_session_nobody_takes_is_told_to_come_back() {
 async fn a_session_goes_on_again_and_again_and_its_client_sees_nothing_of_it() {
     let pair = Pair::start(1).await;
     let mut bob = pair.one.connect("/v1/ws", "bob").await.when_ready().await;
+
     for round in 0..5_u64 {
         let (from, to) = if round % 2 == 0 {
             (&pair.one, &pair.other)

@@ -314,6 +314,7 @@ mod tests {
             expected.extend_from_slice(&frame);
             outbox.deliver(frame, 1);
         }
+
         let done = outbox.write(&pipe);
         assert_eq!(
             (done.wrote, done.taken, done.frames),
@@ -331,6 +332,7 @@ mod tests {
         let (mut outbox, pipe) = (Outbox::default(), pipe(usize::MAX, 5));
         outbox.deliver(frames::text(b"one"), 67);
         outbox.deliver(frames::text(b"two"), 67);
+
         assert_eq!(
             outbox.write(&pipe),
             Written {
@@ -340,8 +342,10 @@ mod tests {
                 writes: 1
             }
         );
+
         pipe.left.set(3);
         assert_eq!(outbox.write(&pipe).taken, 0);
+
         pipe.left.set(100);
         assert_eq!(
             outbox.write(&pipe),

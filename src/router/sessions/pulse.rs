@@ -140,12 +140,15 @@ mod tests {
             Due::Nothing(start + BEAT * 9 / 10),
             "nothing to prove"
         );
+
         pulse.wrote(&name, Seq(4));
         pulse.wrote(&name, Seq(5));
+
         let Due::Ping(payload) = pulse.due(start + MARKS) else {
             panic!("a ping is due")
         };
         pulse.wrote(&name, Seq(6));
+
         assert!(
             matches!(pulse.due(start + MARKS * 8), Due::Nothing(_)),
             "one ping at a time"
@@ -156,6 +159,7 @@ mod tests {
             "a pong to a ping never sent"
         );
         assert_eq!(pulse.pong(&payload).get(&name), Some(&Seq(5)));
+
         let Due::Ping(next) = pulse.due(start + MARKS * 9) else {
             panic!("the rest is due")
         };
@@ -191,6 +195,7 @@ mod tests {
             })
             .collect();
         assert!(due.iter().all(|part| (0.8..=1.0).contains(part)));
+
         for tenth in 0..10 {
             let from = 0.8 + 0.02 * f64::from(tenth);
             let within = due

@@ -246,17 +246,20 @@ impl Socket {
         let after_ms = u64::try_from(after.as_millis()).unwrap_or(u64::MAX);
         let frame = frames::text(&ServerFrame::Reconnect { after_ms, reason }.encode());
         let mut state = self.state();
+
         if state.close_at.is_none() {
             state.out.own(frame);
         } else if !at_once {
             // It was told before, and when.
             return;
         }
+
         if at_once {
             state.out.end(End::Close(CloseCode::ServiceRestart));
         } else {
             state.close_at = Some(Instant::now() + after);
         }
+
         drop(state);
         self.flush_and_tell();
         self.wake.notify_one();

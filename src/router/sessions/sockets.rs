@@ -144,6 +144,7 @@ impl Sockets {
     ) -> Result<Option<Opened>, Unopened> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
         open.session = number;
+
         let opening = {
             // Held while it is sent: neither an answer nor the end of the connection comes before
             // the session is known.
@@ -162,6 +163,7 @@ impl Sockets {
             });
             streams.asked(number, asking)
         };
+
         match opening.answered().await {
             Some(answered) => answered.map_err(Unopened::from),
             None => Err(Unopened::Broken),

@@ -98,6 +98,7 @@ impl Streams {
             }
         }
         drop(later.unclaimed);
+
         let told: Vec<_> = later
             .touched
             .into_iter()

@@ -234,20 +234,24 @@ mod tests {
         let mut unanswered = with(4);
         let first = unanswered.next().expect("a message").0;
         assert_eq!(said(&mut unanswered).len(), 4);
+
         unanswered.answered(2);
         unanswered.lost();
         unanswered.add(Bytes::from_static(b"{}"), true);
+
         assert_eq!(
             unanswered.next().expect("a message").0.key,
             first.key,
             "another key would be another message"
         );
+
         let again = [
             (1, Repeat::Again),
             (3, Repeat::Again),
             (4, Repeat::Again),
             (5, Repeat::First),
         ];
+
         assert_eq!(said(&mut unanswered), again);
         (1..=5).for_each(|number| unanswered.answered(number));
         assert_eq!((unanswered.bytes(), unanswered.has_unsent()), (0, false));
@@ -291,6 +295,7 @@ mod tests {
         unanswered.part_answered(2);
         unanswered.watch_answered(3);
         unanswered.placed();
+
         for _ in 0..2 {
             unanswered.lost();
             assert_eq!(
@@ -300,6 +305,7 @@ mod tests {
             );
             unanswered.watch_answered(3);
         }
+
         assert_eq!(unanswered.bytes(), 0);
     }
 

@@ -81,10 +81,12 @@ async fn what_a_client_says_while_its_session_is_nowhere_is_carried_out_at_the_n
         bob.send(json!({"t": "send", "ref": reference, "conversation": "c", "text": "x"}))
             .await;
     }
+
     drop(closed);
     for reference in 1..=3 {
         assert_eq!(bob.expect("ok").await["ref"], reference);
     }
+
     assert_eq!(pair.fake().commands.lock().expect("lock").len(), 3);
     is_quiet(&mut bob).await;
 }
@@ -97,13 +99,16 @@ async fn a_resume_that_was_told_to_a_lost_node_holds_at_the_next_one() {
     bob.send(json!({"t": "resume", "ref": 1, "positions": {"c": 2}, "more": true}))
         .await;
     assert_eq!(bob.expect("ok").await["ref"], 1);
+
     pair.lose_one().await;
     bob.send(json!({"t": "resume", "ref": 2, "positions": {}}))
         .await;
     let mut told: Vec<Value> = Vec::new();
+
     while told.last().is_none_or(|frame| frame["t"] != "ready") {
         told.push(bob.next().await);
     }
+
     let seqs: Vec<_> = told
         .iter()
         .filter(|frame| frame["t"] == "message")
@@ -111,6 +116,7 @@ async fn a_resume_that_was_told_to_a_lost_node_holds_at_the_next_one() {
         .collect();
     assert_eq!(seqs, [json!(3), json!(4), json!(5)], "{told:?}");
     let count = |t: &str| told.iter().filter(|frame| frame["t"] == t).count();
+
     assert_eq!(
         (count("ok"), count("live"), count("hello"), count("gap")),
         (1, 1, 0, 0),
@@ -126,6 +132,7 @@ async fn the_newest_token_goes_with_the_session() {
     bob.send(json!({"t": "auth", "ref": 1, "token": "bob.3000"}))
         .await;
     assert_eq!(bob.expect("ok").await["ref"], 1);
+
     pair.lose_one().await;
     pair.other
         .until("the other node has the session", |node| {
@@ -134,6 +141,7 @@ async fn the_newest_token_goes_with_the_session() {
         .await;
     // Past the end of the first token, and its leeway.
     pair.other.clock.set(2_100_000);
+
     is_quiet(&mut bob).await;
     pair.other.clock.set(3_100_000);
     assert_eq!(bob.closed().await, 4401);

@@ -17,6 +17,7 @@ async fn a_hint_is_followed_with_the_same_key_and_makes_the_router_read_the_newe
     let stand = Stand::new(&[old.address]).await;
     stand.shelf.put(table(2, &[owner.address]));
     assert_eq!(stand.ask(POST, "{}").await.status(), 201);
+
     let keys: Vec<_> = [&old, &owner]
         .map(|node| {
             node.seen()[0]
@@ -25,6 +26,7 @@ async fn a_hint_is_followed_with_the_same_key_and_makes_the_router_read_the_newe
         })
         .into();
     assert!(keys[0].is_some() && keys[0] == keys[1], "{keys:?}");
+
     let follows = || stand.router.0.directory.table().map(|table| table.version);
     timeout(PATIENCE, async {
         while follows() != Some(2) {
@@ -33,6 +35,7 @@ async fn a_hint_is_followed_with_the_same_key_and_makes_the_router_read_the_newe
     })
     .await
     .expect("the newer table is read though the next poll is an hour away");
+
     stand.ask(POST, "{}").await;
     assert_eq!((old.seen().len(), owner.seen().len()), (1, 2));
 }
@@ -51,14 +54,17 @@ async fn two_nodes_that_point_at_each_other_end_with_the_budget() {
             )
         })
     };
+
     let nodes = [misled(1).await, misled(0).await];
     addresses
         .lock()
         .unwrap()
         .extend(nodes.iter().map(|node| node.address));
     let stand = Stand::with(short(300), table(1, &[nodes[0].address, nodes[1].address])).await;
+
     let got = stand.ask(POST, "{}").await;
     assert_eq!((got.status(), got.code().as_str()), (503, "unavailable"));
+
     let asked = nodes[0].seen().len() + nodes[1].seen().len();
     assert!((2..40).contains(&asked), "{asked} attempts");
 }

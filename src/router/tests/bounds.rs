@@ -21,8 +21,10 @@ async fn a_body_over_the_limit_is_read_to_its_end_and_refused_by_the_node_in_its
         200,
         "the connection goes on"
     );
+
     let limit = "x".repeat(128 * 1024);
     assert_eq!(client.ask(POST, &limit).await.status(), 200);
+
     let seen = node.seen();
     assert_eq!(
         (seen[0].header("rookery-body-too-large"), seen[0].body.len()),
@@ -74,8 +76,10 @@ async fn a_head_that_does_not_arrive_closes_the_connection() {
     let stand = Stand::with(quick, table(1, &[node.address])).await;
     let mut silent = stand.client().await;
     assert_eq!(silent.rest().await, b"");
+
     let mut second = stand.client().await;
     assert_eq!(second.ask(GET, "").await.status(), 200);
+
     second
         .stream
         .write_all(b"GET /v1/conversations/general HTTP/1.1\r\nx-slow: ")
@@ -143,6 +147,7 @@ async fn a_full_hold_memory_refuses_at_once_and_recovers() {
         }
     })
     .await;
+
     let small = Config {
         hold_bytes_max: 16 * 1024,
         budget: Duration::from_millis(2500),
@@ -152,6 +157,7 @@ async fn a_full_hold_memory_refuses_at_once_and_recovers() {
     let mut held = stand.client().await;
     held.send(POST, &"x".repeat(3 * 1024)).await;
     node.asked().await;
+
     assert_eq!(
         stand.ask(POST, "{}").await.code(),
         "unavailable",
@@ -171,6 +177,7 @@ async fn a_good_token_has_the_whole_hold_memory() {
         cache_max: 10,
         ..auth::Config::default()
     };
+
     let verifier = Verifier::new(settings, clock.clone()).unwrap();
     let good = auth::issue(
         secret,
@@ -179,6 +186,7 @@ async fn a_good_token_has_the_whole_hold_memory() {
         &clock,
     )
     .unwrap();
+
     let node = Node::ok().await;
     let small = Config {
         hold_bytes_max: 64 * 1024,
@@ -186,6 +194,7 @@ async fn a_good_token_has_the_whole_hold_memory() {
     };
     let stand = Stand::verifying(small, table(1, &[node.address]), Some(verifier)).await;
     let body = "x".repeat(30 * 1024);
+
     assert_eq!(
         stand
             .ask(&format!("{POST}\nauthorization: Bearer {good}"), &body)
@@ -219,6 +228,7 @@ async fn a_drain_finishes_requests_begun_and_takes_no_more() {
     let node = node.await;
     let mut stand = Stand::new(&[node.address]).await;
     assert_eq!(stand.router.readiness(), Ok(()));
+
     let mut client = stand.client().await;
     client.send(POST, "{}").await;
     node.asked().await;
@@ -230,13 +240,16 @@ async fn a_drain_finishes_requests_begun_and_takes_no_more() {
     })
     .await
     .unwrap();
+
     assert!(
         TcpStream::connect(stand.address).await.is_err(),
         "no new connection"
     );
+
     told.notify_one();
     assert_eq!(client.answer().await.expect("the answer").status(), 201);
     assert_eq!(client.rest().await, b"");
+
     timeout(PATIENCE, &mut stand.served)
         .await
         .expect("the router ends")

@@ -36,6 +36,7 @@ async fn what_cannot_be_read_as_a_request_is_answered_with_a_problem_and_a_reque
     let stand = Stand::new(&[node.address]).await;
     let many: String = (0..65).map(|number| format!("x-{number}: 1\r\n")).collect();
     let long = "x".repeat(40 * 1024);
+
     for (sent, status, code) in [
         ("G\0T / HTTP/1.1\r\n\r\n".to_owned(), "400", "invalid"),
         (
@@ -67,6 +68,7 @@ async fn what_cannot_be_read_as_a_request_is_answered_with_a_problem_and_a_reque
             &sent[..20]
         );
     }
+
     assert!(node.seen().is_empty());
     let answer = exchange(&stand, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").await;
     assert!(
@@ -99,6 +101,7 @@ async fn a_client_that_waits_to_be_asked_for_its_body_is_refused_before_it_is() 
     let stand = Stand::verifying(config(), table(1, &[node.address]), Some(verifier)).await;
     let waiting = "host: x\r\nexpect: 100-continue\r\ncontent-type: application/json\r\ncontent-length: 20\r\n\r\n";
     let messages = "/v1/conversations/general/messages";
+
     for (line, status) in [
         ("POST /nowhere".to_owned(), "404"),
         (format!("PATCH {messages}"), "405"),
@@ -111,6 +114,7 @@ async fn a_client_that_waits_to_be_asked_for_its_body_is_refused_before_it_is() 
         );
         assert!(answer.contains("connection: close"), "{answer}");
     }
+
     assert!(node.seen().is_empty());
 }
 

@@ -68,8 +68,10 @@ async fn a_key_of_the_client_is_left_alone_and_a_read_gets_none() {
         .ask(&format!("{POST}\nidempotency-key: k1"), "{}")
         .await;
     let read = stand.ask(&format!("{GET}?limit=2&order=asc"), "").await;
+
     assert_eq!(read.header("x-request-id").unwrap().len(), 36);
     let seen = node.seen();
+
     assert_eq!(
         (
             seen[0].header("idempotency-key"),
@@ -89,6 +91,7 @@ async fn the_document_of_the_contract_needs_no_token_and_no_node() {
     let stand = Stand::with(short(100), None).await;
     let mut client = stand.client().await;
     let document = crate::protocol::openapi::json();
+
     for path in ["/openapi.json", "/v1/openapi.json", "/openapi.json?"] {
         let got = client.ask(&format!("GET {path}"), "").await;
         assert_eq!(
@@ -98,6 +101,7 @@ async fn the_document_of_the_contract_needs_no_token_and_no_node() {
         );
         assert_eq!(got.body, document, "{path}");
     }
+
     assert_eq!(
         client.ask("GET /openapi.json?x=1", "").await.code(),
         "invalid"
@@ -109,6 +113,7 @@ async fn path_method_and_token_are_refused_in_this_order_and_without_a_node() {
     let stand = Stand::with(short(100), None).await;
     let mut client = stand.client().await;
     let big = "x".repeat(300_000);
+
     for path in [
         "/metrics",
         "/v1/rooms",
@@ -121,6 +126,7 @@ async fn path_method_and_token_are_refused_in_this_order_and_without_a_node() {
             "{path}"
         );
     }
+
     for (head, allow) in [
         ("PUT /v1/conversations", "GET, HEAD, POST"),
         ("OPTIONS /v1/conversations/a/messages", "GET, HEAD, POST"),
@@ -135,6 +141,7 @@ async fn path_method_and_token_are_refused_in_this_order_and_without_a_node() {
             (405, "method_not_allowed", Some(allow))
         );
     }
+
     for head in [
         "GET /v1/conversations",
         "POST /conversations",
@@ -150,6 +157,7 @@ async fn path_method_and_token_are_refused_in_this_order_and_without_a_node() {
         );
         assert_eq!(got.code(), "unauthorized");
     }
+
     let got = client
         .ask(
             "GET /v1/ws?token=x\nconnection: upgrade\nupgrade: websocket",
@@ -161,6 +169,7 @@ async fn path_method_and_token_are_refused_in_this_order_and_without_a_node() {
         (400, "invalid"),
         "it says where the token belongs"
     );
+
     let bad_subject = format!(
         "GET /v1/conversations\nauthorization: Bearer {}",
         token("a b")
@@ -173,6 +182,7 @@ async fn the_subject_of_the_token_decides_for_lists_and_the_node_decides_on_ever
     let node = Node::ok().await;
     let stand = Stand::new(&[node.address]).await;
     let mut client = stand.client().await;
+
     assert_eq!(
         client
             .ask(
@@ -186,6 +196,7 @@ async fn the_subject_of_the_token_decides_for_lists_and_the_node_decides_on_ever
             .status(),
         200
     );
+
     for head in [
         "GET /v1/conversations/general",
         "GET /v1/messages/none",
@@ -212,12 +223,14 @@ async fn a_head_request_has_the_length_and_no_body() {
         .send("HEAD /v1/conversations/general\nconnection: close", "")
         .await;
     let raw = String::from_utf8(client.rest().await).unwrap();
+
     assert!(
         raw.starts_with("HTTP/1.1 200")
             && raw.contains("content-length: 1234\r\n")
             && raw.ends_with("\r\n\r\n"),
         "{raw}"
     );
+
     let mut other = stand.client().await;
     other
         .send("HEAD /v1/messages/x/read\nconnection: close", "")
@@ -232,6 +245,7 @@ async fn pages_of_admitted_origins_may_read_answers_and_errors_and_preflight_wit
     let mut client = stand.client().await;
     let preflight = "OPTIONS /v1/conversations\norigin: http://localhost:5173\naccess-control-request-method: POST";
     client.send(preflight, "").await;
+
     let allowed = client.answer().await.unwrap();
     assert_eq!(
         (
@@ -247,6 +261,7 @@ async fn pages_of_admitted_origins_may_read_answers_and_errors_and_preflight_wit
             .contains("Idempotency-Key")
     );
     assert!(allowed.header("x-request-id").is_some());
+
     for head in [GET, "GET /nowhere", "GET /v1/conversations", "PUT /v1/ws"] {
         let got = client
             .ask(&format!("{head}\norigin: http://localhost:5173"), "")
@@ -272,6 +287,7 @@ async fn pages_of_admitted_origins_may_read_answers_and_errors_and_preflight_wit
             (None, Some("Origin"))
         );
     }
+
     let foreign = "OPTIONS /v1/conversations\norigin: https://evil.example\naccess-control-request-method: POST";
     assert_eq!(client.ask(foreign, "").await.status(), 405);
 }

@@ -71,6 +71,7 @@ impl Node {
                 ));
             }
         });
+
         Self {
             address,
             seen,
@@ -118,6 +119,7 @@ pub(super) async fn follow(
         cluster: CLUSTER,
         key: key(),
     };
+
     let config = link::Config::front();
     let (proven, socket) = accept_link(&us, &config, stream)
         .await
@@ -129,6 +131,7 @@ pub(super) async fn follow(
         all,
         cut: cut.clone(),
     });
+
     let server = FrontServer::new(Arc::<Scripted>::clone(&scripted), scripted, config);
     drop(
         cut.run_until_cancelled(server.serve((proven.id, proven.version), socket))
@@ -217,6 +220,7 @@ impl Answers for Scripted {
     fn answer(&self, call: Call, _: Instant) -> Answering {
         let reply = self.next(Seen::called(&call));
         let cut = self.cut.clone();
+
         Box::pin(async move {
             match reply {
                 Reply::Send(bytes) => told(&bytes),
@@ -259,6 +263,7 @@ pub(super) fn told(bytes: &str) -> Answer {
             .map(|(_, value)| value.as_str())
     };
     let status = line.split(' ').nth(1).unwrap().parse().unwrap();
+
     if status == 421 {
         let version = of("rookery-table-version").map_or(0, |version| version.parse().unwrap());
         return Answer::Elsewhere {
@@ -266,6 +271,7 @@ pub(super) fn told(bytes: &str) -> Answer {
             version,
         };
     }
+
     Answer::Told(Told {
         status,
         headers,

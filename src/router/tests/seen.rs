@@ -29,6 +29,7 @@ impl Seen {
             .replace("{name}", &first)
             .replace("{id}", &first);
         let path = path.replace("{user}", call.second.as_deref().unwrap_or_default());
+
         let query = if call.query.is_empty() {
             String::new()
         } else {
@@ -41,6 +42,7 @@ impl Seen {
                 call.deadline_ms.to_string(),
             ),
         ];
+
         headers.extend(
             call.token
                 .iter()
@@ -51,6 +53,7 @@ impl Seen {
             Key::Stamped(key) => Some(("rookery-stamped-key".to_owned(), key.clone())),
             Key::None | Key::Malformed => None,
         });
+
         let flags = [
             (call.json, "content-type", "application/json"),
             (call.strict, "rookery-consistency", "strict"),
@@ -58,6 +61,7 @@ impl Seen {
         ];
         let set = flags.into_iter().filter(|(set, ..)| *set);
         headers.extend(set.map(|(_, name, value)| (name.to_owned(), value.to_owned())));
+
         Self {
             line: format!("{method} /v1{path}{query} HTTP/1.1"),
             headers,
@@ -72,6 +76,7 @@ impl Seen {
         } else {
             format!("?{}", open.query)
         };
+
         let mut headers = vec![
             ("x-request-id".to_owned(), open.request_id.clone()),
             (
@@ -83,9 +88,11 @@ impl Seen {
                 open.protocols.join(", "),
             ),
         ];
+
         if let Authorization::Bearer(token) = &open.authorization {
             headers.push(("authorization".to_owned(), format!("Bearer {token}")));
         }
+
         Self {
             line: format!("GET /v1/ws{query} HTTP/1.1"),
             headers,
@@ -122,6 +129,7 @@ impl Seen {
             matches!(self.status(), 429 | 503),
             "{self:?}"
         );
+
         problem["code"].as_str().unwrap().to_owned()
     }
 }

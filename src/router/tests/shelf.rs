@@ -75,6 +75,7 @@ pub(super) fn table(version: u64, row: &[SocketAddr]) -> Option<Table> {
         cluster: CLUSTER,
         shards: 1,
     };
+
     Some(Table {
         version,
         identity,

@@ -94,6 +94,7 @@ async fn a_bad_token_in_the_subprotocols_reaches_a_node_and_one_in_the_header_do
     );
     assert_eq!(stand.ask(&header, "").await.code(), "unauthorized");
     assert!(node.seen().is_empty());
+
     let offered = upgrade("sec-websocket-protocol: rookery.v1, rookery.bearer.rubbish");
     let got = stand.ask(&offered, "").await;
     assert_eq!(
@@ -104,6 +105,7 @@ async fn a_bad_token_in_the_subprotocols_reaches_a_node_and_one_in_the_header_do
         got.header("sec-websocket-accept"),
         Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
     );
+
     let seen = node.seen().remove(0);
     assert_eq!(
         seen.header("sec-websocket-protocol"),
@@ -146,11 +148,13 @@ async fn one_socket_too_many_is_refused_until_one_ends() {
     let mut first = open(&stand).await;
     echoes(&mut first, "there").await;
     assert_eq!(stand.ask(&authorized(), "").await.code(), "unavailable");
+
     first.close(None).await.unwrap();
     timeout(PATIENCE, async { while first.next().await.is_some() {} })
         .await
         .expect("an end");
     drop(first);
+
     timeout(PATIENCE, async {
         while stand.ask(&authorized(), "").await.status() != 101 {}
     })

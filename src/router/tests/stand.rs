@@ -75,6 +75,7 @@ impl Stand {
         let shelf = Arc::new(Shelf::default());
         let expected = table.is_some();
         shelf.put(table);
+
         let drain = CancellationToken::new();
         let store = Arc::clone(&shelf);
         let directory = Directory::follow(store, Duration::from_secs(3600), drain.clone());
@@ -85,16 +86,19 @@ impl Stand {
             link::Config::front(),
             stop.clone(),
         );
+
         let router = Router::new(config, directory.clone(), links, verifier);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (serving, draining) = (router.clone(), drain.clone());
         let served = tokio::spawn(async move { serving.serve(listener, draining).await });
+
         while expected && directory.table().is_none() {
             timeout(Duration::from_millis(5), directory.changed())
                 .await
                 .unwrap_or_default();
         }
+
         Self {
             address,
             router,
@@ -150,9 +154,11 @@ impl Client {
         {
             all.push_str(&format!("{header}\r\n"));
         }
+
         if !body.is_empty() {
             all.push_str(&format!("content-length: {}\r\n", body.len()));
         }
+
         self.stream
             .write_all(format!("{all}\r\n{body}").as_bytes())
             .await

@@ -7,6 +7,7 @@ async fn no_node_is_asked_for_what_one_of_an_older_version_could_not_read() {
     let node = Node::ok().await;
     let stand = Stand::new(&[node.address]).await;
     let id = "0199a3b2-1c00-8000-8000-000000000001";
+
     for asked in [
         format!("PATCH /v1/messages/{id}\ncontent-type: application/json"),
         format!("DELETE /v1/messages/{id}"),
@@ -23,6 +24,7 @@ async fn no_node_is_asked_for_what_one_of_an_older_version_could_not_read() {
             "{asked}"
         );
     }
+
     assert_eq!(
         stand
             .ask(&format!("GET /v1/messages/{id}"), "")

@@ -119,6 +119,7 @@ pub(crate) fn core_of(event: &Event) -> Option<MessageCore> {
         return None;
     };
     let deleted_by = since.as_ref().and_then(|since| since.deleted_by.clone());
+
     Some(MessageCore {
         id: *id,
         conversation: event.conversation.clone(),

@@ -70,6 +70,7 @@ pub(in crate::shard) async fn write(store: &Store, path: &Path) -> Result<Snapsh
             path.display()
         )));
     }
+
     let needed = tokio::fs::metadata(store.path())
         .await
         .map_or(0, |file| file.len());
@@ -80,6 +81,7 @@ pub(in crate::shard) async fn write(store: &Store, path: &Path) -> Result<Snapsh
     if written.is_err() {
         remove(path).await;
     }
+
     written
 }
 
@@ -163,9 +165,11 @@ async fn check(
             said.length
         )));
     }
+
     if sha256 != said.sha256 {
         return Err(failed("has not the hash that was said"));
     }
+
     let mut file = open(received).await?;
     let checked = check_content(received, &mut file, said, &name_of(identity, shard)).await;
     file.close().await.map_err(StoreError::from)?;
@@ -186,6 +190,7 @@ async fn check_content(
             "the received snapshot belongs to {found}, not to {wanted}"
         )));
     }
+
     let applied = applied_in(file).await?;
     if applied != said.applied {
         let line = format!(
@@ -194,6 +199,7 @@ async fn check_content(
         );
         return Err(OpenError::Failed(line));
     }
+
     Ok(())
 }
 
@@ -231,6 +237,7 @@ pub(crate) fn unsent(folder: &Path) -> io::Result<Vec<PathBuf>> {
                 .filter(|aside| aside.exists()),
         );
     }
+
     // Milliseconds of this century have as many digits.
     found.sort_unstable();
     Ok(found)
@@ -254,20 +261,24 @@ fn put_aside(path: &Path, at: u64, orphans: Orphans) -> io::Result<PathBuf> {
         path,
         &format!("{ASIDE}{}", newest.unwrap_or_default().max(at)),
     );
+
     if orphans == Orphans::Perhaps && path.exists() {
         // Before it can be forgotten.
         File::create(beside(&aside, ORPHANS))?.sync_all()?;
         sync_folder(folder_of(path))?;
     }
+
     // The file first: a WAL without a file is dropped by SQLite, a file without its WAL would be
     // opened.
     std::fs::rename(path, &aside)?;
+
     for suffix in BESIDE {
         absent_is_fine(std::fs::rename(
             beside(path, suffix),
             beside(&aside, suffix),
         ))?;
     }
+
     for (_, old) in put_aside_before(path)?.into_iter().rev().skip(ASIDE_MAX) {
         let mark = beside(&old, ORPHANS);
         if mark.exists() {
@@ -276,6 +287,7 @@ fn put_aside(path: &Path, at: u64, orphans: Orphans) -> io::Result<PathBuf> {
         drop_file(&old)?;
         absent_is_fine(std::fs::remove_file(mark))?;
     }
+
     sync_folder(folder_of(path))?;
     Ok(aside)
 }

@@ -283,12 +283,15 @@ mod tests {
             own,
             "nobody tells it"
         );
+
         known.set(vec![node(1), node(2)], at(110));
         assert_eq!(known.trim_point(own, committed, at(111)), offsets(0, 0));
+
         known.reported(
             &report(1, committed, offsets(95, 3), Following::Live),
             at(115),
         );
+
         assert_eq!(
             known.trim_point(own, committed, at(139)),
             offsets(0, 0),
@@ -306,11 +309,13 @@ mod tests {
     fn those_that_stay_in_the_row_keep_what_is_known_of_them() {
         let mut known = InSync::new(false, at(0));
         assert!(!known.has_standbys());
+
         known.set(vec![node(1), node(2)], at(0));
         known.reported(
             &report(1, offsets(9, 9), offsets(5, 5), Following::Live),
             at(50),
         );
+
         known.set(vec![node(3), node(1)], at(60));
         let committed = offsets(9, 9);
         assert_eq!(
@@ -322,12 +327,14 @@ mod tests {
             offsets(0, 0),
             "the log is kept for both"
         );
+
         known.reported(&report(2, committed, committed, Following::Live), at(60));
         known.reported(&report(3, committed, committed, Following::Live), at(79));
         assert_eq!(
             known.standbys(committed, at(80)),
             [(node(3), true), (node(1), false)]
         );
+
         known.set(Vec::new(), at(80));
         assert!(!known.has_standbys());
         assert_eq!(known.trim_point(committed, committed, at(80)), committed);
@@ -351,8 +358,10 @@ mod tests {
             );
             known.standbys(committed, at(1)) == [(node(1), true)]
         };
+
         assert!(lacking(50_000, 0, Following::Live) && !lacking(50_001, 0, Following::Live));
         assert!(lacking(0, 500_000, Following::Live) && !lacking(0, 500_001, Following::Live));
+
         for not in [
             Following::Behind,
             Following::Diverged(String::new()),
@@ -383,22 +392,26 @@ mod tests {
         let mut known = InSync::new(false, at(0));
         known.set(vec![node(1)], at(0));
         known.seeding(&node(1), offsets(40, 7), at(0));
+
         let (own, committed) = (offsets(90, 9), offsets(100, 10));
         for minute in 0..120 {
             known.seeding_goes_on(&node(1), at(minute * 60));
             let point = known.trim_point(own, committed, at(minute * 60 + 59));
             assert_eq!(point, offsets(40, 7));
         }
+
         known.seeding_goes_on(&node(2), at(7_200));
         known.reported(
             &report(1, offsets(60, 7), offsets(60, 7), Following::Live),
             at(7_201),
         );
+
         assert_eq!(
             known.trim_point(own, committed, at(7_201)),
             offsets(60, 7),
             "it counts by what it says"
         );
+
         known.set(Vec::new(), at(7_202));
         assert_eq!(known.trim_point(own, committed, at(7_202)), own);
     }
@@ -408,17 +421,20 @@ mod tests {
         let mut known = InSync::new(false, at(0));
         known.set(Vec::new(), at(0));
         known.seeding(&node(1), offsets(40, 7), at(0));
+
         let (own, committed) = (offsets(90, 9), offsets(100, 10));
         known.bound(Bounds {
             standbys: offsets(60, 0),
             seeds: offsets(40, 0),
             ..Bounds::default()
         });
+
         assert_eq!(known.trim_point(own, committed, at(1)), offsets(40, 7));
         assert!(
             !known.can_seed(offsets(59, 7)) && known.can_seed(offsets(60, 7)),
             "a further attempt needs room"
         );
+
         known.bound(Bounds {
             seeds: offsets(41, 0),
             ..Bounds::default()
@@ -431,21 +447,26 @@ mod tests {
      {
         let mut known = InSync::new(false, at(0));
         known.set(vec![node(1)], at(0));
+
         let (own, committed) = (offsets(90, 9), offsets(100, 10));
         known.reported(
             &report(1, committed, offsets(50, 9), Following::Live),
             at(0),
         );
+
         known.bound(Bounds {
             standbys: offsets(50, 0),
             ..Bounds::default()
         });
+
         assert_eq!(known.standbys(committed, at(1)), [(node(1), true)]);
         assert_eq!(known.trim_point(own, committed, at(1)), offsets(50, 9));
+
         known.bound(Bounds {
             standbys: offsets(51, 0),
             ..Bounds::default()
         });
+
         assert_eq!(known.standbys(committed, at(1)), [(node(1), false)]);
         assert_eq!(
             (
@@ -454,16 +475,19 @@ mod tests {
             ),
             (own, Vec::new())
         );
+
         // What is gone, it would not find after a loss of power, though little is left that it
         // lacks.
         known.bound(Bounds {
             gone: own,
             ..Bounds::default()
         });
+
         known.reported(
             &report(1, committed, offsets(89, 9), Following::Live),
             at(2),
         );
+
         assert_eq!(known.standbys(committed, at(2)), [(node(1), false)]);
         known.reported(&report(1, committed, own, Following::Live), at(3));
         assert_eq!(known.standbys(committed, at(3)), [(node(1), true)]);
@@ -473,16 +497,19 @@ mod tests {
     fn a_standby_is_in_sync_only_while_it_reports_though_the_log_is_kept_for_it_for_longer() {
         let mut known = InSync::new(true, at(0));
         known.set(vec![node(1)], at(0));
+
         let (own, committed) = (offsets(90, 9), offsets(100, 10));
         assert_eq!(
             known.standbys(committed, at(0)),
             [(node(1), false)],
             "nobody has heard of it yet"
         );
+
         known.reported(
             &report(1, committed, offsets(80, 9), Following::Live),
             at(10),
         );
+
         assert_eq!(known.standbys(committed, at(12)), [(node(1), true)]);
         assert_eq!(known.standbys(committed, at(13)), [(node(1), false)]);
         assert_eq!(known.trim_point(own, committed, at(39)), offsets(80, 9));
@@ -493,11 +520,13 @@ mod tests {
     fn an_owner_is_outdone_by_a_standby_in_sync_with_more_on_its_disk() {
         let mut known = InSync::new(false, at(0));
         known.set(vec![node(1)], at(0));
+
         let committed = offsets(100, 10);
         let mut outdone = |durable, own, second| {
             known.reported(&report(1, committed, durable, Following::Live), at(0));
             known.is_outdone(own, committed, at(second))
         };
+
         assert!(outdone(offsets(81, 9), offsets(80, 9), 1));
         assert!(
             !outdone(offsets(81, 9), offsets(80, 9), 3),
@@ -533,16 +562,19 @@ mod tests {
     fn witnesses_are_those_in_sync_that_were_heard_of_just_now() {
         let mut known = InSync::new(true, at(0));
         known.set(vec![node(1), node(2), node(3)], at(0));
+
         let none = PerStream::both(Offset(0));
         assert_eq!(
             known.witnesses(none, at(1)),
             [],
             "none has reported, though each counts for the trim"
         );
+
         known.reported(&report(1, none, none, Following::Live), at(10));
         known.reported(&report(2, none, none, Following::Behind), at(10));
         assert_eq!(known.witnesses(none, at(12)), [node(1)]);
         assert_eq!(known.witnesses(none, at(13)), [], "it may be dead");
+
         known.reported(&report(1, none, none, Following::Live), at(20));
         assert_eq!(
             known.witnesses(offsets(LACKING_MAX + 1, 0), at(20)),
@@ -562,6 +594,7 @@ mod tests {
             let committed = offsets(200_000, 200_000);
             let mut told = std::collections::BTreeMap::new();
             let mut row = Vec::new();
+
             for step in steps {
                 match step {
                     Step::Row(nodes) => {

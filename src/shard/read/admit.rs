@@ -47,6 +47,7 @@ impl Inner {
             user: of,
             answer,
         });
+
         match asked.await?? {
             Admission::Leaving(ticket) => {
                 let ticket = self
@@ -190,6 +191,7 @@ impl Inner {
             &reading,
         )
         .await?;
+
         let mut items = self
             .store
             .index_since(&user, after, limit.saturating_add(1))

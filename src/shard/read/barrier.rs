@@ -190,6 +190,7 @@ impl Inner {
     ) -> Result<Ticket, ShardError> {
         self.lags(reading);
         let conversation = name.clone();
+
         // The tail first: what the file gains meanwhile is passed over.
         let mut ticket: Ticket = self
             .ask(reading.deadline, |answer| Input::Tail {
@@ -198,6 +199,7 @@ impl Inner {
             })
             .await?;
         let mut head = self.store.head(name).await?.map(Head::filled);
+
         for event in &ticket.tail {
             match &mut head {
                 None => head = Head::begun(event, Offset(0)),
@@ -205,11 +207,13 @@ impl Inner {
                 Some(_) => {}
             }
         }
+
         let head = head
             .filter(|head| head.has(reader))
             .ok_or_else(not_participant)?;
         ticket.last_seq = head.last_seq;
         let now_ms = self.clock.now_ms();
+
         match want {
             Want::Tail => {}
             Want::View => ticket.view = Some(head.view(name, reader, now_ms)),
@@ -221,6 +225,7 @@ impl Inner {
                 ticket.view = Some(head.view(name, reader, now_ms));
             }
         }
+
         Ok(ticket)
     }
 
@@ -240,10 +245,12 @@ impl Inner {
             reading,
         )
         .await?;
+
         let head = self.store.head(conversation).await?.map(Head::filled);
         let standing = head.as_ref().and_then(|head| head.participants.get(user));
         // Meanwhile the removal was committed, and applied.
         let gone = || Problem::unavailable("the participants change; ask again");
+
         Ok(Ticket {
             joined: standing.ok_or_else(gone)?.joined,
             ..ticket

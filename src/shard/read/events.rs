@@ -51,6 +51,7 @@ impl Inner {
         if after.next() < in_memory {
             items = self.store.events(name, after, limit).await?;
         }
+
         let mut last = items.last().map_or(after, |event| event.seq);
         for event in &ticket.tail {
             if items.len() >= limit as usize {
@@ -61,6 +62,7 @@ impl Inner {
                 items.push(Arc::clone(event));
             }
         }
+
         over_events(&mut items, &ticket.tail);
         Ok(items)
     }

@@ -28,6 +28,7 @@ impl Inner {
             self.still_in(&query.conversation, &query.reader, reading)
                 .await?;
         }
+
         let rows = rows.into_iter().map(|message| message.core).collect();
         let matching = |message: &MessageCore| {
             query
@@ -38,12 +39,14 @@ impl Inner {
         };
         let mut tail = ticket.tail.clone();
         over_events(&mut tail, &ticket.tail);
+
         let tail = tail
             .iter()
             .filter_map(|event| core_of(event))
             .filter(matching)
             .collect();
         let picked = pick(merge(rows, tail), query.around, query.limit as usize);
+
         let before = picked
             .items
             .first()
@@ -55,12 +58,14 @@ impl Inner {
             .map(|message| message.seq)
             .filter(|_| picked.newer);
         let name = &query.conversation;
+
         let mut items = self
             .with_reactions(name, picked.items, &query.reader, &ticket, reading)
             .await?;
         if !query.ascending {
             items.reverse();
         }
+
         Ok(HistoryPage {
             items,
             before,

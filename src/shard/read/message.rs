@@ -101,10 +101,12 @@ impl Inner {
         };
         let mut found = [found.ok_or_else(message_unknown)?];
         over_messages(&mut found, &ticket.tail);
+
         let [ShownMessage { core, changed }] = found;
         if changed > ticket.last_seq {
             self.still_in(name, reader, reading).await?;
         }
+
         let mut messages = self
             .with_reactions(name, vec![core], reader, ticket, reading)
             .await?;
@@ -131,6 +133,7 @@ impl Inner {
             reading,
         )
         .await?;
+
         // Of a deleted one none are shown.
         let ids: Vec<MessageId> = messages
             .iter()
@@ -138,6 +141,7 @@ impl Inner {
             .map(|message| message.id)
             .collect();
         let mut counts: BTreeMap<MessageId, (BTreeMap<u32, u64>, Option<u32>)> = BTreeMap::new();
+
         if !ids.is_empty() {
             let found = self.store.reactions(&ids).await?;
             if found.iter().any(|(_, user, _)| user != reader) {
@@ -151,6 +155,7 @@ impl Inner {
                 }
             }
         }
+
         let with = |core: MessageCore| {
             let (reactions, my_reaction) = counts.remove(&core.id).unwrap_or_default();
             Message {

@@ -48,6 +48,7 @@ pub(in crate::shard) fn pick(matches: Vec<MessageCore>, around: Around, limit: u
     };
     let (older, newer) = (from > 0, to < matches.len());
     let items = matches.into_iter().skip(from).take(to - from).collect();
+
     Picked {
         items,
         older,
@@ -120,6 +121,7 @@ mod tests {
                 .min();
             Some(seq) == below || Some(seq) == above || picked.items.iter().any(|m| m.seq == seq)
         };
+
         all.iter()
             .filter(|message| keep(message.seq))
             .cloned()
@@ -135,6 +137,7 @@ mod tests {
             let all: Vec<_> = seqs.iter().map(|seq| message(*seq)).collect();
             let mut back = Vec::new();
             let mut at = Around::Newest;
+
             loop {
                 let page = pick(all.clone(), at, limit);
                 back.splice(0..0, page.items.iter().map(|m| m.seq.0));
@@ -143,9 +146,11 @@ mod tests {
                     _ => break,
                 }
             }
+
             prop_assert_eq!(&back, &seqs.iter().copied().collect::<Vec<_>>());
             let mut forth = Vec::new();
             let mut from = Around::Oldest;
+
             loop {
                 let page = pick(all.clone(), from, limit);
                 forth.extend(page.items.iter().map(|m| m.seq.0));
@@ -154,6 +159,7 @@ mod tests {
                     _ => break,
                 }
             }
+
             prop_assert_eq!(forth, back);
         }
 

@@ -53,6 +53,7 @@ impl Inner {
             .map(|asked| asked.user.clone())
             .collect();
         let watcher = by.clone();
+
         let (mut present, is_young) = self
             .ask(deadline, |answer| Input::Presence { by, users, answer })
             .await??;
@@ -65,10 +66,12 @@ impl Inner {
         for one in present.users.iter_mut().filter(|one| !one.online) {
             one.last_seen = one.last_seen.or_else(|| seen.remove(&one.user));
         }
+
         if is_young {
             self.believe(&mut present, (untold, watcher), deadline)
                 .await?;
         }
+
         Ok(present)
     }
 
@@ -90,6 +93,7 @@ impl Inner {
             .iter_mut()
             .filter(|one| !one.online && untold.contains(&one.user) && is_fresh(one));
         let mut believed = Vec::new();
+
         for one in fresh {
             (one.online, one.last_seen) = (true, None);
             believed.push(Watched {
@@ -97,6 +101,7 @@ impl Inner {
                 online: Some(true),
             });
         }
+
         if watcher.is_some() && !believed.is_empty() {
             // The loop goes by it too, and tells when it was wrong.
             self.ask(deadline, |answer| Input::Presence {
@@ -106,6 +111,7 @@ impl Inner {
             })
             .await??;
         }
+
         Ok(())
     }
 }

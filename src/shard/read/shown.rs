@@ -91,6 +91,7 @@ pub(in crate::shard) fn over_events(events: &mut [Arc<Event>], tail: &[Arc<Event
     if changes.0.is_empty() {
         return;
     }
+
     for event in events {
         let known = match &event.kind {
             EventKind::Message { since, .. } => since.as_ref().map_or(Seq(0), |since| since.seq),
@@ -262,11 +263,13 @@ mod tests {
         for applied in 0..all.len() {
             assert_eq!(shown(&all, applied), whole, "{applied}");
         }
+
         let texts: Vec<Option<String>> = whole
             .iter()
             .map(|event| core_of(event).map(|core| core.text))
             .collect();
         let text = |text: &str| Some(text.to_owned());
+
         assert_eq!(
             texts,
             [
@@ -279,6 +282,7 @@ mod tests {
                 None
             ]
         );
+
         let is_superseded = |event: &&Arc<Event>| {
             matches!(
                 event.kind,
@@ -288,6 +292,7 @@ mod tests {
                 }
             )
         };
+
         assert_eq!(
             whole
                 .iter()
@@ -296,6 +301,7 @@ mod tests {
                 .collect::<Vec<_>>(),
             [4]
         );
+
         let deleted = core_of(&whole[1]).expect("a message");
         assert_eq!(
             (deleted.deleted, deleted.deleted_by, deleted.edited),
@@ -313,11 +319,13 @@ mod tests {
         }];
         over_messages(&mut message, &[edited(4, 2)]);
         assert_eq!(message[0].core, core);
+
         let mut older = [ShownMessage {
             core,
             changed: Seq(0),
         }];
         over_messages(&mut older, &[edited(4, 2), edited(5, 2)]);
+
         assert_eq!(
             (
                 older[0].core.text.as_str(),
@@ -326,6 +334,7 @@ mod tests {
             ),
             ("edit 5", Some(105), Seq(5))
         );
+
         over_messages(&mut older, &[deleted(6, 2)]);
         assert_eq!(
             (

@@ -17,6 +17,7 @@ pub(super) fn check(
 ) -> Result<(), OpenError> {
     let shard = opening.shard;
     let path = opening.path.display();
+
     match control {
         None if progress.applied != PerStream::both(Tail::EMPTY) && !opening.config.adopt_local => {
             Err(OpenError::Refused(format!(

@@ -126,6 +126,7 @@ impl Standby {
             max_epoch,
         } = progress;
         let (shard, node) = (self.0.opening.shard, self.0.opening.node.clone());
+
         ReplicaStatus {
             shard,
             node,

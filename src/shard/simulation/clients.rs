@@ -67,13 +67,16 @@ impl World {
                 return;
             }
         }
+
         if self.reads.is_empty() {
             return;
         }
+
         let picked = self.rng.random_range(0..self.reads.len());
         if self.nodes[self.reads[picked].node].paused {
             return;
         }
+
         let Read { node, must, shows } = self.reads.swap_remove(picked);
         let now = self.now;
         let Some(owner) = self.nodes[node].owner() else {
@@ -82,6 +85,7 @@ impl World {
         if owner.gives() || self.forgot_claim {
             return;
         }
+
         if self.without == Without::Lease || !owner.lease.has_ended(now) {
             self.strict_reads += 1;
             let missing: Vec<_> = must

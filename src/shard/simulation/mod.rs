@@ -62,6 +62,7 @@ fn seeds() -> std::ops::Range<u64> {
 fn whatever_fails_everything_acknowledged_is_there_once_and_in_one_order() {
     let mut seen = Seen::default();
     let mut failed = Vec::new();
+
     for seed in seeds() {
         match catch_unwind(|| simulate(seed, Without::Nothing)) {
             Ok(world) => {
@@ -73,11 +74,13 @@ fn whatever_fails_everything_acknowledged_is_there_once_and_in_one_order() {
             Err(_) => failed.push(seed),
         }
     }
+
     assert!(
         failed.is_empty(),
         "{} of {RUNS} runs fail; their seeds: {failed:?}",
         failed.len()
     );
+
     // A simulation in which nothing happens proves nothing.
     let happened = [
         u64::from(seen.opened),
@@ -85,6 +88,7 @@ fn whatever_fails_everything_acknowledged_is_there_once_and_in_one_order() {
         seen.epochs,
         seen.acknowledged,
     ];
+
     let per_ten_runs = [15, 100, 50, 150];
     let enough = happened
         .iter()

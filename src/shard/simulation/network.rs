@@ -47,6 +47,7 @@ impl World {
         if self.packets.is_empty() {
             return;
         }
+
         let picked = self.rng.random_range(0..self.packets.len());
         let way = |packet: &Packet| match packet {
             Packet::Request { node, life, .. } => (*node, *life, false),
@@ -63,6 +64,7 @@ impl World {
         if is_paused {
             return;
         }
+
         match self.packets.remove(first) {
             Packet::Request {
                 node,
@@ -116,6 +118,7 @@ impl World {
         if !self.nodes[which].up || self.nodes[which].life != life {
             return;
         }
+
         let copied = copied || self.without == Without::Wait || self.has_witness(which, &reply);
         let lives = |node: &&Node| {
             node.index != which && node.lives() && matches!(node.role, Role::Standby(_))
@@ -127,6 +130,7 @@ impl World {
             .map(|node| node.file.clone())
             .collect();
         let told = self.nodes[which].hear(self.now, (id, reply), copied, &others);
+
         self.send(which);
         for told in told {
             self.told(&told);

@@ -218,6 +218,7 @@ impl Node {
         if owner.giving.is_some() {
             return;
         }
+
         if owner.committed.contains(&operation) {
             // Known already, but perhaps by a log that others have gone on without: said only with
             // a commit behind it.
@@ -232,6 +233,7 @@ impl Node {
             }
             return;
         }
+
         if owner.decided.insert(operation) {
             let upto = OutboxPosition {
                 offset: Offset(operation),
@@ -346,6 +348,7 @@ impl Node {
                 owner: self.index,
             },
         );
+
         self.role = Role::Taking(Taking {
             token,
             step: Step::Claiming,
@@ -382,6 +385,7 @@ impl Node {
                 }
             }
         }
+
         let Some(owner) = self.owner() else { return };
         if owner
             .renewing
@@ -389,6 +393,7 @@ impl Node {
         {
             owner.renewing = None;
         }
+
         if owner.renewing.is_none() && now.saturating_sub(owner.renewed_at) >= RENEW_EVERY {
             let token = owner.token;
             let asked = self.ask(now, Call::Renew { token });
@@ -423,6 +428,7 @@ impl Node {
         let Role::Standby(standby) = &mut self.role else {
             return;
         };
+
         match reply {
             Reply::Observed { control, lineage }
                 if standby.observing.is_some_and(|asked| asked.id == id) =>
@@ -503,6 +509,7 @@ impl Node {
             return Vec::new();
         };
         let token = *token;
+
         match (std::mem::replace(step, Step::Claiming), reply) {
             (Step::Claiming, Reply::Claimed(control)) if copied => {
                 let asked = self.ask(now, Call::Read { after: 0 });
@@ -530,6 +537,7 @@ impl Node {
             // Not replicated, refused, fenced, or another tail: looked at anew.
             _ => self.stand_by(),
         }
+
         Vec::new()
     }
 
@@ -548,6 +556,7 @@ impl Node {
         if !is_past && !self.apply(log.clone()) {
             return Vec::new();
         }
+
         if is_past || self.file_tail() == log_tail {
             let (mut rest, mut at) = (VecDeque::new(), log_tail);
             for source in std::iter::once(&self.file)
@@ -583,6 +592,7 @@ impl Node {
             rest.push_back((at, tail, bytes));
             return self.append_next(now, token, log, rest);
         }
+
         self.quarantine();
         Vec::new()
     }
@@ -611,9 +621,11 @@ impl Node {
             });
             return Vec::new();
         }
+
         if !self.apply(log.clone()) {
             return Vec::new();
         }
+
         let tail = self.file_tail();
         let committed = log
             .iter()
@@ -625,6 +637,7 @@ impl Node {
         } else {
             now
         };
+
         self.role = Role::Owner(Box::new(Owner {
             token,
             appender: Appender::new(ShardId(0), Stream::Messages, token, tail),
@@ -640,6 +653,7 @@ impl Node {
             unapplied: VecDeque::new(),
             giving: None,
         }));
+
         vec![Told::Opened]
     }
 
@@ -648,6 +662,7 @@ impl Node {
         let Some(owner) = self.owner() else {
             return Vec::new();
         };
+
         if owner.renewing.is_some_and(|asked| asked.id == id) {
             let sent = owner.renewing.take().map_or(now, |asked| asked.at);
             match reply {
@@ -656,11 +671,13 @@ impl Node {
             }
             return Vec::new();
         }
+
         if owner.giving.is_some_and(|asked| asked.id == id) {
             // Given or not: whoever holds the token now, the next look shows.
             self.stand_by();
             return Vec::new();
         }
+
         let Some(Sending {
             batch,
             answer,
@@ -670,6 +687,7 @@ impl Node {
         else {
             return Vec::new();
         };
+
         let end = match reply {
             Reply::Appended | Reply::AlreadyDone if copied => Definite::Committed,
             Reply::Fenced(current) => Definite::Fenced { current, doubted },
@@ -687,9 +705,11 @@ impl Node {
             }
         };
         answer.send(end).expect("the appender waits");
+
         let end = owner.appender.end().now_or_never().expect("it was told");
         let is_new = batch.tail.offset > owner.appender.committed().offset;
         let committed = matches!(end, Definite::Committed) && is_new;
+
         match owner.appender.ended(end) {
             Ended::Committed(records) => {
                 owner.committed.extend(

@@ -101,9 +101,11 @@ impl World {
         for node in &mut self.nodes {
             (node.up, node.paused) = (true, false);
         }
+
         let last = self.next_operation;
         self.next_operation += 1;
         self.open.push(last);
+
         for _ in 0..5_000 {
             self.send_again();
             for _ in 0..8 {
@@ -123,12 +125,14 @@ impl World {
                 return;
             }
         }
+
         let word = |node: &Node| match &node.role {
             Role::Standby(standby) => format!("standby {standby:?}"),
             Role::Taking(taking) => format!("taking {taking:?}"),
             Role::Owner(owner) => format!("owner {:?}", owner.token),
         };
         let nodes: Vec<String> = self.nodes.iter().map(word).collect();
+
         panic!(
             "the shard does not come to rest: {nodes:#?} open {:?}",
             self.open
@@ -140,6 +144,7 @@ impl World {
     pub(super) fn check(&self) {
         let log = &self.redis.master().entries;
         let (mut at, mut epoch, mut seen) = (Tail::EMPTY, 0, BTreeSet::new());
+
         for (tail, bytes) in log {
             let entry = Entry::decode_after(&at, bytes).expect("it links");
             assert!(entry.epoch.0 >= epoch, "epochs fall");
@@ -151,6 +156,7 @@ impl World {
                 );
             }
         }
+
         let lost: Vec<_> = self.acknowledged.difference(&seen).collect();
         assert!(
             lost.is_empty() || self.beyond_promise,

@@ -44,6 +44,7 @@ impl Bench {
 async fn filled(config: Config) -> (Bench, PerStream<Vec<bytes::Bytes>>) {
     let bench = Bench::with(config).await;
     bench.create("c", &["alice", "bob"]).await;
+
     for number in 0..5 {
         let message = bench.send("c", "alice", &format!("m{number}")).await;
         bench.at_rest().await;
@@ -57,14 +58,17 @@ async fn filled(config: Config) -> (Bench, PerStream<Vec<bytes::Bytes>>) {
             .expect("marks");
         bench.applied().await;
     }
+
     let had = PerStream {
         messages: bench.entries(M).await,
         receipts: bench.entries(R).await,
     };
+
     assert!(
         had.each_ref().all(|entries| entries.len() > 1),
         "several entries each"
     );
+
     (bench, had)
 }
 
@@ -72,6 +76,7 @@ async fn filled(config: Config) -> (Bench, PerStream<Vec<bytes::Bytes>>) {
 async fn a_lost_log_is_refused_until_it_is_made_anew_from_the_file_entry_by_entry() {
     let (mut bench, had) = filled(config()).await;
     bench.lose_log("empty.db").await;
+
     let line = bench.refusal().await;
     assert!(
         line.contains("knows nothing of this shard") && line.contains("--adopt-local"),
@@ -82,8 +87,10 @@ async fn a_lost_log_is_refused_until_it_is_made_anew_from_the_file_entry_by_entr
         None,
         "nothing was written"
     );
+
     bench.config.adopt_local = true;
     bench.reopen().await;
+
     for (stream, had) in had.iter() {
         let has = bench.entries(stream).await;
         assert_eq!(&has[..had.len()], had.as_slice(), "byte for byte");
@@ -96,11 +103,13 @@ async fn a_lost_log_is_refused_until_it_is_made_anew_from_the_file_entry_by_entr
             "{epochs:?}"
         );
     }
+
     assert_eq!(
         bench.texts("c", "bob").await,
         ["m0", "m1", "m2", "m3", "m4"]
     );
     assert_eq!(bench.send("c", "alice", "m5").await.core.seq, Seq(7));
+
     bench.config.adopt_local = false;
     bench.restart().await;
     assert_eq!(bench.texts("c", "bob").await.len(), 6);
@@ -172,9 +181,11 @@ async fn a_log_with_another_history_is_not_written_over() {
     let (mut bench, had) = filled(config()).await;
     let (other, others) = filled(config()).await;
     drop(other);
+
     // Message ids are random, so these are not ours.
     let others = &others.messages[..others.messages.len() - 1];
     assert_ne!(others.last(), had.messages.get(others.len() - 1));
+
     bench.lose_log("other.db").await;
     let entries = PerStream {
         messages: others.to_vec(),
@@ -182,6 +193,7 @@ async fn a_log_with_another_history_is_not_written_over() {
     };
     begin(&*bench.log.inner, 7, entries).await;
     bench.config.adopt_local = true;
+
     let error = in_time(crate::shard::open(bench.opening()))
         .await
         .expect_err("not opened");

@@ -36,6 +36,7 @@ impl Bench {
         let handle = crate::shard::open(opening).await.expect("opens");
         let delivered = Arc::default();
         let pump = pump(handle.clone(), Arc::clone(&delivered), 100);
+
         Self {
             folder,
             log,

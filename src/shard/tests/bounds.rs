@@ -10,6 +10,7 @@ async fn a_full_queue_refuses_at_once_and_writes_nothing() {
     })
     .await;
     bench.create("c", &["alice"]).await;
+
     // Enqueued without a pause, so the loop cannot keep up with all of them.
     let sends: Vec<_> = (0..5_000)
         .map(|_| bench.execute(send("c", "alice", "flood")))
@@ -17,9 +18,11 @@ async fn a_full_queue_refuses_at_once_and_writes_nothing() {
     let outcomes = in_time(futures_util::future::join_all(sends)).await;
     let written = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     assert!(written < 5_000, "some were refused");
+
     for refused in outcomes.into_iter().filter(Result::is_err) {
         assert_eq!(code(refused), Code::Unavailable);
     }
+
     assert_eq!(bench.events("c", "alice").await.len(), written + 1);
 }
 
@@ -36,8 +39,10 @@ async fn a_full_stream_refuses_sends_until_it_was_trimmed() {
         ..config()
     })
     .await;
+
     bench.create("c", &["alice"]).await;
     bench.log.stall_reads(true);
+
     let text = "x".repeat(16_000);
     let mut written = 1;
     loop {
@@ -50,6 +55,7 @@ async fn a_full_stream_refuses_sends_until_it_was_trimmed() {
         }
         assert!(written < 100, "the cap holds");
     }
+
     bench.log.stall_reads(false);
     in_time(async { while bench.execute(send("c", "alice", "again")).await.is_err() {} }).await;
     assert_eq!(bench.events("c", "alice").await.len(), written + 1);
@@ -60,6 +66,7 @@ async fn waiters_that_gave_up_are_forgotten_while_the_log_is_in_doubt() {
     let bench = Bench::new().await;
     bench.create("c", &["alice"]).await;
     bench.log.hold();
+
     let slow = bench.execute(send("c", "alice", "slow"));
     for _ in 0..200 {
         let query = Query::Conversation {
@@ -73,6 +80,7 @@ async fn waiters_that_gave_up_are_forgotten_while_the_log_is_in_doubt() {
         .await;
         assert!(gave_up.is_err(), "it shows what is not committed");
     }
+
     // Housekeeping comes by, while the send still waits.
     bench.waiting(1).await;
     bench.log.release();
@@ -86,12 +94,14 @@ async fn heads_leave_memory_though_their_messages_had_stamped_keys() {
         ..config()
     })
     .await;
+
     for number in 0..30 {
         let name = format!("c-{number}");
         bench.create(&name, &["alice"]).await;
         let stamped = send_with(&name, "alice", "one", Some(IdempotencyKey::stamp()), None);
         sent(in_time(bench.execute(stamped)).await);
     }
+
     bench.applied().await;
     in_time(async {
         // Eviction goes with the work.
@@ -106,10 +116,12 @@ async fn heads_leave_memory_though_their_messages_had_stamped_keys() {
 async fn a_record_with_more_rows_than_one_page_of_the_outbox_is_delivered_whole() {
     let bench = Bench::new().await;
     bench.pump.abort();
+
     let names: Vec<String> = (0..25).map(|number| format!("u-{number:02}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let creating = bench.execute(create("big", &names));
     let mut told = Vec::new();
+
     while told.len() < 25 {
         let rows = in_time(bench.handle().outbox(10)).await.expect("open");
         assert!(!rows.is_empty() && rows.len() <= 10);
@@ -118,6 +130,7 @@ async fn a_record_with_more_rows_than_one_page_of_the_outbox_is_delivered_whole(
             .outbox_delivered_upto(rows.last().expect("some").position);
         told.extend(rows.into_iter().map(|row| row.change.user.to_string()));
     }
+
     assert_eq!(told, names);
     assert!(in_time(creating).await.is_ok());
 }
@@ -126,6 +139,7 @@ async fn a_record_with_more_rows_than_one_page_of_the_outbox_is_delivered_whole(
 async fn outbox_rows_come_again_until_they_are_delivered_and_are_dropped_afterwards() {
     let mut bench = Bench::new().await;
     bench.pump.abort();
+
     let creating = bench.execute(create("c", &["alice", "bob"]));
     let rows = in_time(bench.handle().outbox(10)).await.expect("open");
     assert_eq!(rows.len(), 2);
@@ -134,16 +148,20 @@ async fn outbox_rows_come_again_until_they_are_delivered_and_are_dropped_afterwa
         rows,
         "again, for no one said that they arrived"
     );
+
     drop(creating);
     bench.crash().await;
     bench.pump.abort();
+
     let again = in_time(bench.handle().outbox(10)).await.expect("open");
     assert!(
         again.iter().all(|row| rows.contains(row)),
         "at least once, also after a crash"
     );
+
     let last = rows.last().expect("two").position;
     bench.handle().outbox_delivered_upto(last);
+
     let store = bench.handle().0.store.clone();
     in_time(async {
         while !store
@@ -156,9 +174,11 @@ async fn outbox_rows_come_again_until_they_are_delivered_and_are_dropped_afterwa
         }
     })
     .await;
+
     drop(store);
     bench.restart().await;
     bench.pump.abort();
+
     let none = tokio::time::timeout(Duration::from_millis(100), bench.handle().outbox(10)).await;
     assert!(none.is_err(), "nothing is due: {none:?}");
 }
@@ -187,6 +207,7 @@ async fn heads_leave_memory_by_their_bytes_but_never_with_anything_unapplied() {
     for name in &names {
         bench.create(name, &many).await;
     }
+
     bench.at_rest().await;
     let few = async || in_time(async { while bench.ask(Input::Heads).await > 3 {} }).await;
     few().await;
@@ -195,11 +216,14 @@ async fn heads_leave_memory_by_their_bytes_but_never_with_anything_unapplied() {
     for name in &names {
         bench.send(name, "u-00", "unapplied").await;
     }
+
     bench.turn().await;
     assert!(bench.ask(Input::Heads).await >= names.len());
+
     bench.log.stall_reads(false);
     bench.applied().await;
     few().await;
+
     for name in &names {
         assert_eq!(
             bench

@@ -95,6 +95,7 @@ async fn a_file_without_space_refuses_nothing_that_the_log_can_take() {
     let bench = settled().await;
     let store = bench.handle().0.store.clone();
     store.execute("PRAGMA max_page_count = 1").await;
+
     let long = "x".repeat(16_000);
     in_time(async {
         while !store.is_full() {
@@ -102,11 +103,13 @@ async fn a_file_without_space_refuses_nothing_that_the_log_can_take() {
         }
     })
     .await;
+
     bench.send("c", "alice", "taken").await;
     assert_eq!(
         bench.texts("c", "bob").await.last().map(String::as_str),
         Some("taken")
     );
+
     store.execute("PRAGMA max_page_count = 1000000").await;
     bench.applied().await;
     assert!(!store.is_full());

@@ -22,17 +22,20 @@ async fn orphans_are_appended_again_with_their_ids_unless_they_have_no_place_any
     let mut bench = talkative().await;
     bench.create("d", &["alice"]).await;
     bench.at_rest().await;
+
     let common = bench.raws().await;
     let first = bench.send("c", "alice", "first").await;
     let of_bob = bench.send("c", "bob", "of one who is removed").await;
     let keyed = sent(in_time(bench.execute(send_key("c", "alice", "keyed", "k"))).await);
     let last = sent(in_time(bench.execute(send_key("d", "alice", "last", "l"))).await);
     bench.create("e", &["alice"]).await;
+
     let unknown = bench
         .send("e", "alice", "in a conversation that is lost")
         .await;
     bench.at_rest().await;
     let path = bench.opening().path;
+
     assert!(
         orphans(SHARD, bench.log.inner.as_ref(), &path)
             .await
@@ -40,14 +43,17 @@ async fn orphans_are_appended_again_with_their_ids_unless_they_have_no_place_any
             .is_empty(),
         "the log has it all"
     );
+
     bench.handle().close(soon()).await;
     bench.pump.abort();
+
     // The log lost that, and another owner went on.
     let mut other = common.messages.clone();
     let end = Header::read(&other.last().expect("some").bytes)
         .expect("an entry")
         .tail();
     other.push(stranger(end, 1));
+
     bench
         .put_log(
             "other.db",
@@ -71,19 +77,23 @@ async fn orphans_are_appended_again_with_their_ids_unless_they_have_no_place_any
     let taking = Taking {
         expected: (control.token, control.beat),
     };
+
     bench.open = Some(
         in_time(standby.take_over(taking))
             .await
             .expect("takes over"),
     );
+
     bench.pump = pump(bench.handle().clone(), Arc::default(), 100);
     bench.remove("c", "alice", "bob").await.expect("removes");
+
     let again = sent(in_time(bench.execute(send_key("c", "alice", "keyed", "k"))).await);
     let found = orphans(SHARD, bench.log.inner.as_ref(), &path)
         .await
         .expect("reads");
     let ids = [&first, &of_bob, &keyed, &last, &unknown].map(|message| message.core.id);
     assert_eq!(message_ids(&found), ids);
+
     // Twice each at once, and then once more when they are applied.
     for round in 0..2 {
         let command = |event: &Arc<Event>| bench.execute(Command::Resubmit(Arc::clone(event)));
@@ -104,16 +114,19 @@ async fn orphans_are_appended_again_with_their_ids_unless_they_have_no_place_any
         assert_eq!(written, if round == 0 { expected } else { [false; 10] });
         bench.applied().await;
     }
+
     assert_eq!(
         bench.texts("c", "alice").await,
         ["m0", "m1", "m2", "m3", "m4", "keyed", "first"]
     );
+
     let events = bench.events("c", "alice").await;
     let EventKind::Message { id, .. } = &events.last().expect("some").kind else {
         panic!("no message")
     };
     assert_eq!((*id, events.len()), (first.core.id, 9));
     assert_ne!(again.core.id, keyed.core.id);
+
     // It keeps its key, too.
     let replay = in_time(bench.execute(send_key("d", "alice", "last", "l"))).await;
     assert!(replayed(replay.clone()));
@@ -131,6 +144,7 @@ async fn an_orphan_whose_key_was_used_again_is_not_appended_while_that_use_is_be
     let EventKind::Message { source, text, .. } = &message.kind else {
         panic!("no message")
     };
+
     for round in 0..360 {
         let key = format!("k{round}");
         sent(in_time(bench.execute(send_key("c", "alice", "the second use", &key))).await);

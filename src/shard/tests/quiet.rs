@@ -60,6 +60,7 @@ async fn heard(story: impl AsyncFnOnce()) -> Heard {
         .with_writer(move || writer.clone())
         .finish();
     let recorder = PrometheusBuilder::new().build_recorder();
+
     let heard = Heard {
         lines,
         metrics: recorder.handle(),
@@ -95,6 +96,7 @@ async fn a_takeover_is_no_error() {
         taken.close(soon()).await;
     })
     .await;
+
     assert!(
         !heard.lines("WARN").is_empty(),
         "the old owner says that it ends"
@@ -143,6 +145,7 @@ async fn the_seeding_of_a_new_replica_is_no_error() {
         );
     })
     .await;
+
     assert!(!heard.lines("INFO").is_empty(), "the lines are heard");
     assert_eq!(heard.lines("ERROR"), [""; 0]);
     assert!(!heard.stopped(), "{}", heard.metrics.render());

@@ -23,6 +23,7 @@ struct Sending {
 async fn storm(bench: &Bench, rng: &mut StdRng, sendings: &mut Vec<Sending>) {
     let mut flying = Vec::new();
     let mut others = Vec::new();
+
     for _ in 0..rng.random_range(1..12) {
         let name = NAMES[rng.random_range(0..NAMES.len())];
         let by = USERS[rng.random_range(0..USERS.len())];
@@ -54,6 +55,7 @@ async fn storm(bench: &Bench, rng: &mut StdRng, sendings: &mut Vec<Sending>) {
             }
         }
     }
+
     for (at, answer) in flying {
         if let Ok(done) = in_time(answer).await {
             let Done::Sent { message, .. } = done else {
@@ -63,6 +65,7 @@ async fn storm(bench: &Bench, rng: &mut StdRng, sendings: &mut Vec<Sending>) {
             assert_eq!(known, message.core.id, "one key, one message");
         }
     }
+
     for other in others {
         let _refused_or_not = in_time(other).await;
     }
@@ -151,9 +154,11 @@ async fn run(seed: u64) {
         ..config()
     })
     .await;
+
     for name in NAMES {
         bench.create(name, &USERS).await;
     }
+
     let mut sendings = Vec::new();
     for _ in 0..25 {
         for stream in Stream::BOTH {
@@ -193,10 +198,12 @@ async fn run(seed: u64) {
             _ => {}
         }
     }
+
     bench.log.no_faults();
     check(&bench, &sendings).await;
     bench.crash().await;
     check(&bench, &sendings).await;
+
     // Every key again: none makes a second message.
     for sending in &sendings {
         let outcome = in_time(bench.execute(send_key(

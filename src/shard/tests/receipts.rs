@@ -53,6 +53,7 @@ async fn reading_marks_as_read_and_delivered_and_keeps_reactions() {
         .await
         .expect("reads");
     assert_eq!(marks(&bench, "bob").await, (2, 2));
+
     let query = Query::Receipts {
         id: message.core.id,
         reader: user("alice"),
@@ -65,10 +66,12 @@ async fn reading_marks_as_read_and_delivered_and_keeps_reactions() {
     let [receipt] = &page.items[..] else {
         panic!("{page:?}")
     };
+
     assert_eq!(
         (receipt.delivered, receipt.read, receipt.reaction),
         (true, true, Some(9))
     );
+
     done(&bench, react(&message, "bob", None)).await;
     let page = bench
         .history("c", "alice", Around::Newest, 1)
@@ -84,6 +87,7 @@ async fn strangers_and_unknown_messages_get_no_receipts() {
     let message = bench.send("c", "alice", "one").await;
     let mut unknown = message.clone();
     unknown.core.id = MessageId::new(START, conversation("c").slot(), 42);
+
     for command in [
         react(&message, "stranger", Some(1)),
         mark_read(&message, "stranger"),
@@ -95,6 +99,7 @@ async fn strangers_and_unknown_messages_get_no_receipts() {
             Code::MessageUnknown
         );
     }
+
     done(&bench, delivered("c", "stranger", 2)).await;
     done(&bench, delivered("nowhere", "bob", 2)).await;
     // What comes after them on the stream is there: they are not.
@@ -115,13 +120,16 @@ async fn watermarks_never_go_back() {
     for number in 0..5 {
         messages.push(bench.send("c", "alice", &format!("{number}")).await);
     }
+
     done(&bench, mark_read(&messages[3], "bob")).await;
     done(&bench, mark_read(&messages[1], "bob")).await;
     done(&bench, delivered("c", "bob", 3)).await;
     assert_eq!(marks(&bench, "bob").await, (5, 5));
+
     bench.crash().await;
     done(&bench, mark_read(&messages[2], "bob")).await;
     assert_eq!(marks(&bench, "bob").await, (5, 5));
+
     done(&bench, delivered("c", "bob", 6)).await;
     marks_become(&bench, "bob", (6, 5)).await;
     done(&bench, mark_read(&messages[4], "bob")).await;
@@ -137,12 +145,14 @@ async fn nothing_is_delivered_before_it_is_committed() {
     bench.at_rest().await;
     bench.log.hold();
     bench.log.fault(M, &[Fault::NotWritten]);
+
     let uncommitted = bench.execute(send("c", "alice", "two"));
     bench.waiting(1).await;
     done(&bench, delivered("c", "bob", 1_000)).await;
     bench.turn().await;
     bench.log.release();
     assert_eq!(code(in_time(uncommitted).await), Code::Unavailable);
+
     bench.send("c", "alice", "another two").await;
     // Nor is the other message of that seq.
     marks_become(&bench, "bob", (2, 1)).await;
@@ -154,11 +164,13 @@ async fn reading_starts_at_the_own_join() {
     let before = bench.send("c", "alice", "before").await;
     bench.add("c", "alice", &["carol"]).await.expect("added");
     done(&bench, mark_read(&before, "carol")).await;
+
     assert_eq!(
         marks(&bench, "carol").await.1,
         3,
         "no change behind where the reader starts"
     );
+
     let list = Query::Summaries {
         names: vec![conversation("c")],
         reader: user("carol"),
@@ -168,15 +180,20 @@ async fn reading_starts_at_the_own_join() {
         other => panic!("{other:?}"),
     };
     assert_eq!(unread(bench.query(list.clone()).await), Some(0));
+
     let after = bench.send("c", "alice", "after").await;
     assert_eq!(unread(bench.query(list.clone()).await), Some(1));
+
     done(&bench, mark_read(&after, "carol")).await;
     assert_eq!(unread(bench.query(list).await), Some(0));
+
     // Gone and back again: the old watermark is below the new join.
     bench.remove("c", "alice", "carol").await.expect("removed");
+
     let missed = bench.send("c", "alice", "missed").await;
     bench.add("c", "alice", &["carol"]).await.expect("added");
     assert_eq!(marks(&bench, "carol").await.1, 7);
+
     done(&bench, mark_read(&missed, "carol")).await;
     assert_eq!(marks(&bench, "carol").await.1, 7);
 }
@@ -205,26 +222,32 @@ async fn a_watermark_is_pushed_to_the_senders_it_covers_and_a_read_one_to_the_re
         .await
         .expect("added");
     bench.send("c", "carol", "old").await;
+
     let old = bench.send("c", "bob", "one's own").await;
     done(&bench, mark_read(&old, "bob")).await;
+
     let (alices, mut to_alice) = subscriber(64);
     let (bobs, mut to_bob) = subscriber(64);
     let (daves, mut to_dave) = subscriber(64);
     for (node, who) in [(&alices, "alice"), (&bobs, "bob"), (&daves, "dave")] {
         bench.interest(node, "c", who, None).await;
     }
+
     let mut last = bench.send("c", "alice", "0").await;
     for number in 1..3 {
         last = bench.send("c", "alice", &format!("{number}")).await;
     }
+
     for queue in [&mut to_alice, &mut to_bob, &mut to_dave] {
         for _ in 0..3 {
             pushed_event(queue).await;
         }
     }
+
     done(&bench, delivered("c", "bob", last.core.seq.0)).await;
     let expected = (user("bob"), false, last.core.seq.0, users(&["alice"]));
     assert_eq!(watermark(pushed(&mut to_alice).await), expected);
+
     done(&bench, mark_read(&last, "bob")).await;
     let expected = (user("bob"), true, last.core.seq.0, users(&["alice"]));
     assert_eq!(watermark(pushed(&mut to_alice).await), expected);
@@ -233,6 +256,7 @@ async fn a_watermark_is_pushed_to_the_senders_it_covers_and_a_read_one_to_the_re
         expected,
         "the other devices"
     );
+
     // Reactions go to everyone; before this one came nothing.
     done(&bench, react(&last, "carol", Some(5))).await;
     for queue in [&mut to_alice, &mut to_bob, &mut to_dave] {

@@ -20,6 +20,7 @@ async fn a_snapshot_is_installed_and_followed_on_from() {
     let bench = talkative().await;
     let (received, said) = sent(&bench, "sent").await;
     assert_eq!(said.applied, bench.tails());
+
     let again = bench
         .handle()
         .snapshot(&NodeId::from("node-b"), &received)
@@ -27,14 +28,17 @@ async fn a_snapshot_is_installed_and_followed_on_from() {
     assert!(again.is_err() && received.exists(), "never over a file");
     bench.fill(5, 3).await;
     let to = bench.opening_of("node-b").path;
+
     // What stood there before must not shine through.
     for stale in ["", "-wal", "-shm"] {
         std::fs::write(format!("{}{stale}", to.display()), [0x5a; 5_000]).expect("writes");
     }
+
     in_time(install(&received, &said, (identity(), SHARD), &to))
         .await
         .expect("is as said");
     assert!(!received.exists());
+
     // Raw entries came with it: what the log no longer has before it is not needed.
     let (_, token) = bench.handle().hold();
     bench
@@ -47,6 +51,7 @@ async fn a_snapshot_is_installed_and_followed_on_from() {
         .await
         .expect("opens");
     assert_eq!(standby.status().applied, said.applied);
+
     assert!(
         !standby
             .entries_after(M, Tail::EMPTY, 1)
@@ -54,8 +59,10 @@ async fn a_snapshot_is_installed_and_followed_on_from() {
             .expect("reads")
             .is_empty()
     );
+
     let follower = Follower::over(standby, &bench.log);
     follower.reaches(bench.tails()).await;
+
     let digests = (
         bench.handle().digest().await.expect("reads"),
         follower.standby.digest().await.expect("reads"),
@@ -115,6 +122,7 @@ async fn a_received_snapshot_that_is_not_as_said_is_refused_and_removed() {
     let to = bench.opening_of("node-b").path;
     let of = (identity(), SHARD);
     let mut kinds = Vec::new();
+
     for case in 0..6 {
         let (received, mut said) = sent(&bench, &format!("sent-{case}")).await;
         let mut bytes = std::fs::read(&received).expect("reads");
@@ -146,6 +154,7 @@ async fn a_received_snapshot_that_is_not_as_said_is_refused_and_removed() {
         assert!(!error.to_string().contains('\n'));
         kinds.push(error);
     }
+
     assert!(matches!(kinds[3], OpenError::Refused(_)), "{kinds:?}");
     assert!(matches!(kinds[4], OpenError::Damaged(_)), "{kinds:?}");
 }
@@ -155,6 +164,7 @@ async fn a_file_that_is_put_aside_keeps_its_rows_and_only_the_last_three_stay() 
     let bench = talkative().await;
     let opening = bench.opening_of("node-b");
     let mut aside = Vec::new();
+
     for _ in 0..5 {
         let (received, said) = sent(&bench, "sent").await;
         in_time(install(
@@ -173,26 +183,31 @@ async fn a_file_that_is_put_aside_keeps_its_rows_and_only_the_last_three_stay() 
         );
         assert!(!opening.path.exists());
     }
+
     let is_there: Vec<bool> = aside.iter().map(|path| path.exists()).collect();
     assert_eq!(is_there, [false, false, true, true, true]);
+
     for (path, is_there) in aside.iter().zip(is_there) {
         assert_eq!(
             std::path::Path::new(&format!("{}-wal", path.display())).exists(),
             is_there
         );
     }
+
     let name = aside[4]
         .file_name()
         .and_then(|name| name.to_str())
         .expect("text")
         .to_owned();
     assert!(name.starts_with("s3-node-b.db.quarantined-17"), "{name}");
+
     assert!(
         quarantine(&opening.path, &bench.clock, Orphans::None)
             .await
             .is_err(),
         "there is none"
     );
+
     std::fs::remove_file(format!("{}-wal", aside[4].display())).expect("removes");
     let read = Standby::open(Opening {
         path: aside[4].clone(),
@@ -208,6 +223,7 @@ async fn a_file_with_orphans_is_told_until_they_are_sent_or_it_is_dropped() {
     let bench = Bench::new().await;
     let path = bench.folder.path().join("s3-node-b.db");
     let mut aside = Vec::new();
+
     for round in 0..4 {
         std::fs::write(&path, b"its rows").expect("writes");
         let orphans = if round == 1 {
@@ -221,16 +237,19 @@ async fn a_file_with_orphans_is_told_until_they_are_sent_or_it_is_dropped() {
                 .expect("renames"),
         );
     }
+
     let unsent = || unsent(bench.folder.path()).expect("reads");
     assert_eq!(
         unsent(),
         [aside[2].clone(), aside[3].clone()],
         "the first is dropped, the second has none"
     );
+
     for _ in 0..2 {
         marked_sent(&aside[2]).await.expect("marked");
         assert_eq!(unsent(), [aside[3].clone()]);
     }
+
     assert!(
         quarantine(&path, &bench.clock, Orphans::Perhaps)
             .await
@@ -253,9 +272,11 @@ async fn snapshots_and_digests_leave_the_readers_to_those_who_read() {
     .await;
     bench.create("c", &["alice", "bob"]).await;
     bench.fill(0, 3).await;
+
     let only = bench.handle().0.store.endless_read().await;
     let (_, said) = sent(&bench, "sent").await;
     assert_eq!(said.applied, bench.tails());
+
     let digests =
         in_time(async { tokio::join!(bench.handle().digest(), bench.handle().digest()) }).await;
     assert_eq!(digests.0.expect("reads"), digests.1.expect("reads"));

@@ -56,6 +56,7 @@ async fn while_the_log_makes_no_second_copy_writes_go_on_by_a_standby_in_sync_an
 {
     let mut bench = talkative().await;
     bench.handle().close(soon()).await;
+
     let follower = bench.follower("node-b").await;
     let beside = Arc::new(Beside {
         standby: follower.standby.clone(),
@@ -65,6 +66,7 @@ async fn while_the_log_makes_no_second_copy_writes_go_on_by_a_standby_in_sync_an
         replicas: Arc::clone(&beside) as Arc<dyn Replicas>,
         ..bench.opening()
     };
+
     bench.open = Some(crate::shard::open(opening).await.expect("opens"));
     bench.handle().set_standbys(vec![NodeId::from("node-b")]);
     follower.reaches(bench.tails()).await;
@@ -73,6 +75,7 @@ async fn while_the_log_makes_no_second_copy_writes_go_on_by_a_standby_in_sync_an
     for text in ["one", "two", "three"] {
         bench.send("c", "alice", text).await;
     }
+
     assert_eq!(
         bench.lane.standing(SHARD),
         crate::log::lane::Standing::Clear,
@@ -85,27 +88,33 @@ async fn while_the_log_makes_no_second_copy_writes_go_on_by_a_standby_in_sync_an
             .await,
         "acknowledged is held"
     );
+
     // Cut off, but counted as in sync still: it is waited for, and nothing is committed without it.
     beside.cut.send_replace(true);
+
     let budget = || Instant::now() + Duration::from_secs(5);
     let waiting = bench
         .handle()
         .execute(send_key("c", "alice", "four", "four"), budget());
     assert_eq!(code(in_time(waiting).await), Code::NotReplicated);
+
     // Out of sync: there is nobody.
     let behind = ReplicaStatus {
         following: Following::Behind,
         ..follower.standby.status()
     };
     bench.handle().reported(behind);
+
     let alone = bench
         .handle()
         .execute(send_key("c", "alice", "five", "five"), budget());
     assert_eq!(code(in_time(alone).await), Code::NotReplicated);
     bench.log.always(None);
+
     // The first was decided, and is there once the log makes copies again.
     let again = sent(in_time(bench.execute(send_key("c", "alice", "four", "four"))).await);
     let texts = bench.texts("c", "alice").await;
+
     assert_eq!(
         texts.iter().filter(|text| *text == "four").count(),
         1,
@@ -211,6 +220,7 @@ async fn a_key_of_what_may_have_one_copy_only_is_not_answered_before_the_epoch_i
             .await
             .expect("opens"),
     );
+
     let budget = Instant::now() + Duration::from_secs(3);
     let again = bench
         .handle()
@@ -220,6 +230,7 @@ async fn a_key_of_what_may_have_one_copy_only_is_not_answered_before_the_epoch_i
         Code::NotReplicated,
         "it would be acknowledged by that"
     );
+
     bench.log.always(None);
     let same = sent(in_time(bench.execute(send_key("c", "alice", "once", "once"))).await);
     assert_eq!(same.core.id, first.core.id);

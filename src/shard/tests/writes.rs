@@ -26,10 +26,12 @@ async fn a_conversation_has_all_its_participants_and_each_has_it_in_their_index(
     let names: Vec<String> = (0..250).map(|number| format!("user-{number:03}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let made = bench.create("big", &names).await;
+
     assert_eq!(
         (made.participants_count, made.admin),
         (250, user("user-000"))
     );
+
     let all = || bench.delivered.lock().expect("whole").len() >= 250;
     in_time(async {
         while !all() {
@@ -37,6 +39,7 @@ async fn a_conversation_has_all_its_participants_and_each_has_it_in_their_index(
         }
     })
     .await;
+
     for name in names {
         let query = Query::Index {
             user: user(name),
@@ -54,11 +57,13 @@ async fn a_conversation_has_all_its_participants_and_each_has_it_in_their_index(
 async fn concurrent_sends_get_dense_seqs_and_each_is_in_history_once() {
     let bench = Bench::new().await;
     bench.create("c", &["alice", "bob"]).await;
+
     let sends = (0..300).map(|number| {
         let source = if number % 2 == 0 { "alice" } else { "bob" };
         bench.execute(send("c", source, &format!("text {number}")))
     });
     let answers = in_time(futures_util::future::join_all(sends)).await;
+
     // Enqueued in that order, so decided in that order.
     for (number, answer) in (0_u64..).zip(answers) {
         let message = sent(answer);
@@ -67,6 +72,7 @@ async fn concurrent_sends_get_dense_seqs_and_each_is_in_history_once() {
             (Seq(number + 2), format!("text {number}"))
         );
     }
+
     let events = bench.events("c", "alice").await;
     assert_eq!(events.len(), 301);
 }
@@ -76,9 +82,11 @@ async fn a_removal_holds_for_the_next_request_of_the_same_batch() {
     let bench = Bench::new().await;
     bench.create("c", &["alice", "bob"]).await;
     bench.log.hold();
+
     let attempts = bench.log.attempts_of(M);
     let first = bench.execute(send("c", "alice", "keeps the lane busy"));
     bench.log.attempted(M, attempts + 1).await;
+
     let removal = bench.execute(remove("c", "alice", "bob"));
     let refused = bench.execute(send("c", "bob", "too late"));
     let after = bench.execute(send("c", "alice", "without bob"));
@@ -157,6 +165,7 @@ async fn the_heads_limit_changes_nothing_but_memory() {
     for name in &names {
         bench.create(name, &["alice", "bob"]).await;
     }
+
     for round in 0..5_u64 {
         for name in &names {
             assert_eq!(
@@ -178,6 +187,7 @@ async fn the_heads_limit_changes_nothing_but_memory() {
             ));
         }
     }
+
     bench.applied().await;
     for name in &names {
         assert!(matches!(

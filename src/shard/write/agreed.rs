@@ -224,6 +224,7 @@ mod tests {
                 ..send("a", false)
             },
         ];
+
         let edits = [
             edit(Some("a"), Patch::Keep, None),
             edit(Some("a"), Patch::Set(None), None),
@@ -231,6 +232,7 @@ mod tests {
             edit(Some("a"), Patch::Keep, Some(Vec::new())),
             edit(None, Patch::Keep, Some(Vec::new())),
         ];
+
         let sends = sends.iter().map(|send| agreed.of_send(send));
         let all: Vec<_> = sends
             .chain(edits.iter().map(|edit| agreed.of_edit(edit)))
@@ -251,10 +253,12 @@ mod tests {
         old.update(b"hello\0");
         old.update([0; 16]);
         assert_eq!(before, old.finalize()[..16]);
+
         agreed.note_records(EDITS_SINCE);
         let after = agreed.of_send(&sent);
         assert_ne!(after.to_write(), before);
         assert!(after.is(before) && after.is(after.to_write()));
+
         let elsewhere = Agreed::new([2; 32], EDITS_SINCE);
         let elsewhere = elsewhere.of_send(&sent);
         assert_ne!(

@@ -87,15 +87,19 @@ mod tests {
             UserId::parse("u").expect("name"),
         );
         let mut filter = KeyFilter::new(Duration::ZERO);
+
         assert!(
             filter.perhaps_used(&conversation, &sender, "never"),
             "nobody knows yet"
         );
+
         filter.filled();
         assert!(!filter.perhaps_used(&conversation, &sender, "never"));
+
         filter.insert(&conversation, &sender, "first", Duration::ZERO);
         filter.insert(&conversation, &sender, "second", GENERATION);
         assert!(filter.perhaps_used(&conversation, &sender, "first"));
+
         filter.insert(&conversation, &sender, "third", GENERATION * 2);
         assert!(!filter.perhaps_used(&conversation, &sender, "first"));
         assert!(filter.perhaps_used(&conversation, &sender, "second"));

@@ -194,6 +194,7 @@ mod tests {
             Err(Code::MessageDeleted)
         );
         assert_eq!(outcome(&held(0, false), &edit("alice", "before")), Ok(None));
+
         let after = outcome(&held(0, false), &edit("alice", "after"))
             .expect("may")
             .expect("changes");
@@ -235,13 +236,16 @@ mod tests {
         };
         let muted = || Err(Problem::new(Code::Muted, "muted"));
         let (there, gone) = (held(0, false), held(0, true));
+
         assert_eq!(
             with(&gone, "bob", muted(), Some(0), 1),
             Err(Code::NotSender)
         );
         assert_eq!(with(&gone, "alice", muted(), Some(0), 1), Err(Code::Muted));
+
         let deleted = Err(Code::MessageDeleted);
         assert_eq!(with(&gone, "alice", Ok(()), Some(0), 1), deleted);
+
         // It was sent at 1.
         let over = Err(Code::EditWindowOver);
         assert_eq!(with(&there, "alice", Ok(()), Some(0), 1), over);
@@ -257,6 +261,7 @@ mod tests {
             text: None,
             ..edit("alice", "")
         };
+
         let bare = outcome(&held(0, false), &cleared)
             .expect("may")
             .expect("changes");
@@ -267,12 +272,14 @@ mod tests {
                 ..held(0, false).content
             }
         );
+
         let sent = ["stranger", "carol", "bob", "carol"].map(user).to_vec();
         let mentions = Edit {
             mentions: Some(sent),
             text: None,
             ..edit("alice", "")
         };
+
         let after = outcome(&held(0, false), &mentions)
             .expect("may")
             .expect("changes");
@@ -296,12 +303,14 @@ mod tests {
             };
             deleted(message, &user(by), may).map_err(|problem| problem.code)
         };
+
         for who in ["alice", "admin"] {
             assert_eq!(
                 (by(&held(0, false), who), by(&held(0, true), who)),
                 (Ok(true), Ok(false))
             );
         }
+
         for message in [held(0, false), held(0, true)] {
             assert_eq!(by(&message, "bob"), Err(Code::Forbidden));
         }

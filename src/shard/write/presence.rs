@@ -400,12 +400,15 @@ mod tests {
                 .expect("room")
                 .online
         );
+
         presences.went(&user(0), at(1_000));
         presences.came(&user(0), at(30_500));
         presences.went(&user(0), at(40_000));
         assert!(pass(&mut presences, 0, 69_000).is_empty());
+
         let told = pass(&mut presences, 70_000, 80_000);
         let last_seen = Some(BEGIN_MS + 30_000);
+
         assert_eq!(
             told,
             [(
@@ -418,8 +421,10 @@ mod tests {
             )],
             "to the minute"
         );
+
         presences.came(&user(0), at(81_000));
         let back = pass(&mut presences, 82_000, 90_000);
+
         assert_eq!(
             back,
             [(
@@ -442,9 +447,11 @@ mod tests {
                 .expect("room");
             assert_eq!(told.online, online);
         }
+
         presences.came(&user(0), at(3_000));
         let told = pass(&mut presences, 4_000, 60_000);
         let last_seen = Some(BEGIN_MS - 30_000);
+
         assert_eq!(
             told,
             [(
@@ -457,6 +464,7 @@ mod tests {
             )],
             "and the first is here"
         );
+
         let late = presences
             .watch(*WATCHER, &watched(3, true), at(61_000))
             .expect("room");
@@ -472,10 +480,12 @@ mod tests {
                 .watch(*WATCHER, &watched(index, false), at(0))
                 .expect("room");
         }
+
         for round in 0..5 {
             (0..count).for_each(|index| presences.came(&user(index), at(round * 100)));
             (0..count).for_each(|index| presences.went(&user(index), at(round * 100 + 50)));
         }
+
         let mut told = Vec::new();
         for calls in 0..count.div_ceil(USERS_AT_ONCE) {
             let parts = presences.take_changes(at(1_000 + 10 * calls as u64).now);
@@ -488,6 +498,7 @@ mod tests {
             assert!(some.len() <= USERS_AT_ONCE, "the loop gets back to writes");
             told.extend(some);
         }
+
         let each: std::collections::HashSet<_> =
             told.iter().map(|presence| &presence.user).collect();
         assert!(
@@ -496,12 +507,15 @@ mod tests {
                 && told.iter().all(|presence| presence.online)
         );
         assert!(presences.take_changes(at(1_500).now).is_empty());
+
         presences.unwatch(*WATCHER, &[user(0)]);
         presences.pass(at(60_000));
         assert!(presences.users.len() >= count - USERS_AT_ONCE);
+
         while !presences.leaving.is_empty() {
             presences.pass(at(60_000));
         }
+
         assert!(presences.users.is_empty(), "nothing is left of them");
         presences.forget(*WATCHER);
         assert!(presences.watchers.is_empty() && presences.take_changes(at(61_000).now).is_empty());
@@ -536,6 +550,7 @@ mod tests {
             let mut shown: HashMap<UserId, bool> = HashMap::new();
             let mut here: HashMap<UserId, u64> = HashMap::new();
             let (mut millis, mut heard) = (0, Vec::new());
+
             for (who, what, pause) in steps {
                 heard.extend(pass(&mut presences, millis, millis + pause));
                 millis += pause;
@@ -560,9 +575,11 @@ mod tests {
                     shown.entry(presence.user).and_modify(|online| *online = presence.online);
                 }
             }
+
             for (_, presence) in pass(&mut presences, millis, millis + 40_000) {
                 shown.entry(presence.user).and_modify(|online| *online = presence.online);
             }
+
             for (user, online) in shown {
                 prop_assert_eq!(online, here.get(&user) == Some(&u64::MAX), "{}", user);
             }

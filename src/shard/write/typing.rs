@@ -85,6 +85,7 @@ impl Typists {
             Entry::Vacant(_) if !has_room => return None,
             Entry::Vacant(place) => place.insert(Vec::new()),
         };
+
         let place = match of.iter().position(|typist| typist.user == *user) {
             Some(place) => place,
             None if !has_room || of.len() >= TYPISTS_MAX => return None,
@@ -102,6 +103,7 @@ impl Typists {
             }
         };
         let typist = of.get_mut(place)?;
+
         if typist.until > now {
             if now.saturating_sub(typist.announced) < AGAIN_AFTER {
                 return None;
@@ -109,6 +111,7 @@ impl Typists {
         } else if !typist.may_begin(now) {
             return None;
         }
+
         (typist.announced, typist.until) = (now, now + TYPING_LASTS);
         Some(Announce::Types)
     }
@@ -212,6 +215,7 @@ mod tests {
             typists.said(&c, &bob, false, at(100)),
             Some(Announce::Stopped)
         );
+
         assert_eq!(typists.said(&c, &bob, false, at(200)), None);
         assert_eq!(typists.said(&c, &bob, true, at(300)), Some(Announce::Types));
         assert!(typists.ended(&c, &bob, at(400)), "a message was sent");
@@ -265,6 +269,7 @@ mod tests {
             let mut typists = Typists::default();
             let mut shown: HashMap<(usize, usize), (Duration, Duration)> = HashMap::new();
             let mut now = at(0);
+
             for (of, who, what, pause) in steps {
                 now += Duration::from_millis(pause);
                 let (c, u) = (conversation(of), user(who));

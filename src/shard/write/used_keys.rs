@@ -52,6 +52,7 @@ pub(in crate::shard) async fn stamped(store: &Store) -> Result<Vec<StampedKey>, 
     let begun = Instant::now();
     let mut found = Vec::new();
     let mut after = Offset(0);
+
     loop {
         let kept = store
             .kept_entries(Stream::Messages, after, KEPT_BYTES_MAX)
@@ -66,6 +67,7 @@ pub(in crate::shard) async fn stamped(store: &Store) -> Result<Vec<StampedKey>, 
             );
         }
     }
+
     tracing::debug!(
         keys = found.len(),
         seconds = begun.elapsed().as_secs_f64(),

@@ -16,6 +16,7 @@ pub(super) fn bad_tokens(user: &str) -> Vec<(&'static str, String)> {
     let none = signed(&json!({"alg": "none"}), &claims, SECRET);
     let swapped = signed(&hs256, &json!({"sub": "someone-else", "exp": exp}), SECRET);
     let swapped_body = swapped.rsplit_once('.').unwrap().0;
+
     vec![
         ("empty", String::new()),
         ("no token at all", "nonsense".to_owned()),
@@ -71,6 +72,7 @@ async fn a_bad_token_is_401_everywhere() {
     let server = shared();
     let alice = server.client(&unique("alice"));
     alice.get("/v1/conversations").await.expect(200);
+
     for (what, bad) in bad_tokens(alice.user()) {
         let client = alice.clone().with_token(Some(bad));
         for path in [
@@ -88,12 +90,14 @@ async fn a_bad_token_is_401_everywhere() {
             .await
             .refused(401, "unauthorized");
     }
+
     let anonymous = alice.with_token(None);
     anonymous
         .get("/v1/conversations")
         .await
         .refused(401, "unauthorized");
     let good = token("bob");
+
     for header in [
         format!("Basic {good}"),
         good.clone(),
@@ -111,6 +115,7 @@ async fn a_bad_token_is_401_everywhere() {
             .await;
         answer.refused(401, "unauthorized");
     }
+
     anonymous
         .get(&format!("/v1/conversations?access_token={good}"))
         .await
@@ -124,6 +129,7 @@ async fn clocks_may_differ_by_thirty_seconds() {
     let alice = server.client(&user);
     let hs256 = json!({"alg": "HS256"});
     let late = token_until(&user, now_s() - 20);
+
     alice
         .clone()
         .with_token(Some(late))
@@ -135,6 +141,7 @@ async fn clocks_may_differ_by_thirty_seconds() {
         &json!({"sub": user, "exp": now_s() + 600, "nbf": now_s() + 20}),
         SECRET,
     );
+
     alice
         .clone()
         .with_token(Some(early))
@@ -155,8 +162,10 @@ async fn people_of_an_identity_provider_are_users_by_their_subjects() {
     let mut socket = Socket::ready(&server, &bob).await;
     client.say(&name, "hello").await;
     assert_eq!(socket.until_t("message").await["source"], alice.as_str());
+
     let path = format!("/v1/conversations/{name}/participants/{}", percent(&bob));
     assert_eq!(client.delete(&path).await.status, 204);
+
     let refused = client
         .post(
             "/v1/conversations",
@@ -190,6 +199,7 @@ async fn a_strict_read_is_served_where_it_can_be() {
     let group = Group::create(&server, 1).await;
     let sent = group.admin.say(&group.name, "hello").await;
     let strict = [("rookery-consistency", "strict")];
+
     for path in [
         "/v1/conversations".to_owned(),
         group.path(""),

@@ -17,20 +17,24 @@ async fn the_list_has_the_newest_joined_first_in_pages_without_overlap() {
     for _ in 0..7 {
         expected.insert(0, alice.create(&[bob.user()]).await.text("name").to_owned());
     }
+
     // Joined later than made: on top.
     let carols = server
         .client(&unique("carol"))
         .create(&[&unique("dora")])
         .await;
     let admin = server.client(carols.text("admin"));
+
     for name in &expected {
         assert!(bob.get(&format!("/v1/conversations/{name}")).await.status == 200);
     }
+
     admin
         .add(carols.text("name"), &[bob.user()])
         .await
         .expect(200);
     expected.insert(0, carols.text("name").to_owned());
+
     let listed = eventually("all of bob's conversations are listed", || async {
         let mut names = Vec::new();
         let mut path = "/v1/conversations?limit=3".to_owned();
@@ -85,29 +89,36 @@ async fn the_list_counts_what_others_wrote_after_the_read_watermark() {
                 .cloned()
         }
     };
+
     eventually("bob has it in the list", || item(bob)).await;
     assert!(item(bob).await.unwrap()["last_message"].is_null());
+
     let mut last = Value::Null;
     for text in ["one", "two", "three"] {
         last = alice.say(&group.name, text).await;
     }
+
     let bobs = item(bob).await.unwrap();
     assert_eq!((bobs.number("unread"), bobs.number("last_seq")), (3, 4));
     assert_eq!(bobs["last_message"]["id"], last["id"]);
     assert_eq!(bobs["last_message"]["text"], "three");
+
     let alices = item(alice).await.unwrap();
     assert_eq!(
         alices.number("unread"),
         0,
         "one's own messages are not unread"
     );
+
     let second = alice.history(&group.name, "order=asc").await.list("items")[1].clone();
     bob.post_nothing(&format!("/v1/messages/{}/read", second.text("id")))
         .await
         .expect(204);
     assert_eq!(item(bob).await.unwrap().number("unread"), 1);
+
     let answer = bob.say(&group.name, "four").await;
     assert_eq!(item(bob).await.unwrap().number("unread"), 1);
+
     bob.post_nothing(&format!("/v1/messages/{}/read", answer.text("id")))
         .await
         .expect(204);
@@ -119,6 +130,7 @@ async fn the_list_counts_what_others_wrote_after_the_read_watermark() {
 async fn the_list_refuses_limits_and_cursors_that_are_none() {
     let server = shared();
     let alice = server.client(&unique("alice"));
+
     for query in [
         "limit=0",
         "limit=201",
@@ -134,6 +146,7 @@ async fn the_list_refuses_limits_and_cursors_that_are_none() {
             .await
             .refused(400, "invalid");
     }
+
     let empty = alice.get("/v1/conversations?limit=200").await.expect(200);
     assert_eq!(
         (empty.list("items").len(), empty["next"].is_null()),

@@ -14,6 +14,7 @@ async fn creating_answers_with_the_conversation_and_where_it_is() {
     let body = json!({"participants": [bob, bob, alice.user()], "title": "The team", "name": name});
     let answer = alice.post("/v1/conversations", &body).await;
     let made = answer.expect(201);
+
     assert_eq!(made.text("name"), name);
     assert_eq!(made.text("title"), "The team");
     assert_eq!(made.text("admin"), alice.user());
@@ -23,22 +24,27 @@ async fn creating_answers_with_the_conversation_and_where_it_is() {
         made.number("created") > 1_600_000_000_000,
         "unix milliseconds: {made}"
     );
+
     let mut participants = made.list("participants").clone();
     participants.sort_by_key(|participant| participant.text("name").to_owned());
+
     let participant = |name: &str, role: &str| json!({"name": name, "role": role, "muted_until": null, "joined_seq": 1});
     let expected = [
         participant(alice.user(), "admin"),
         participant(&bob, "member"),
     ];
     assert_eq!(json!(participants), json!(expected));
+
     let shown = alice.get(answer.header("location")).await.expect(200);
     assert_eq!(shown, made, "Location leads to it");
+
     let path = format!("/v1/conversations/{name}");
     let mut of_bob = server.client(&bob).get(&path).await.expect(200);
     assert_eq!(
         (made.text("my_role"), of_bob.text("my_role")),
         ("admin", "member")
     );
+
     of_bob["my_role"] = json!("admin");
     assert_eq!(of_bob, made);
 }
@@ -73,10 +79,12 @@ async fn creating_with_the_same_key_gives_the_same_conversation() {
         1,
         "of several at once, one creates: {attempts:?}"
     );
+
     for answer in &attempts {
         assert!(matches!(answer.status, 200 | 201), "{answer:?}");
         assert_eq!(answer.json(), made[0].json());
     }
+
     // How it is written does not count: null is the same as nothing. What is known does.
     let mut same = body.clone();
     same["name"] = json!(null);
@@ -85,6 +93,7 @@ async fn creating_with_the_same_key_gives_the_same_conversation() {
         .await
         .expect(200);
     let mut other = body.clone();
+
     other["title"] = json!("twice");
     alice
         .post_with_key("/v1/conversations", &other, "key-1")
@@ -106,6 +115,7 @@ async fn a_name_in_use_is_409_also_for_its_creator() {
         server.client(&unique("mallory")),
     );
     let body = json!({"participants": ["bob"], "name": unique("taken")});
+
     alice
         .post_with_key("/v1/conversations", &body, "first")
         .await
@@ -120,6 +130,7 @@ async fn a_name_in_use_is_409_also_for_its_creator() {
         .refused(409, "name_taken");
     // A refused request does not consume its key.
     let mut free = body.clone();
+
     free["name"] = json!(unique("free"));
     alice
         .post_with_key("/v1/conversations", &free, "second")
@@ -150,12 +161,14 @@ async fn what_is_no_conversation_is_400() {
         json!({"participants": ["bob"], "title": 7}),
         json!({"participants": ["bob"], "name": 7}),
     ];
+
     for body in &invalid {
         alice
             .post("/v1/conversations", body)
             .await
             .refused(400, "invalid");
     }
+
     for name in [
         "",
         ".",
@@ -178,6 +191,7 @@ async fn what_is_no_conversation_is_400() {
             .await
             .refused(400, "invalid_name");
     }
+
     let longest = json!({"participants": ["bob"], "title": "é".repeat(128), "name": format!("{:x<128}", unique("n"))});
     alice.post("/v1/conversations", &longest).await.expect(201);
 }
@@ -203,6 +217,7 @@ async fn names_of_the_servers_own_things_are_ordinary_names() {
         "__proto__",
         "a@b.example:8080",
     ];
+
     for name in names {
         alice
             .post(
@@ -222,6 +237,7 @@ async fn names_of_the_servers_own_things_are_ordinary_names() {
         );
         witness.admin.say(&witness.name, name).await;
     }
+
     assert_eq!(
         witness.members[0]
             .history(&witness.name, "")
@@ -242,6 +258,7 @@ async fn a_name_asked_for_too_early_works_once_it_exists() {
     );
     let name = unique("later");
     let messages = format!("/v1/conversations/{name}/messages");
+
     for client in [&alice, &bob] {
         client
             .post(&messages, &json!({"text": "too early"}))
@@ -249,6 +266,7 @@ async fn a_name_asked_for_too_early_works_once_it_exists() {
             .refused(403, "not_participant");
         client.get(&messages).await.refused(403, "not_participant");
     }
+
     alice
         .post(
             "/v1/conversations",
@@ -257,6 +275,7 @@ async fn a_name_asked_for_too_early_works_once_it_exists() {
         .await
         .expect(201);
     alice.say(&name, "now").await;
+
     bob.say(&name, "me too").await;
     assert_eq!(bob.history(&name, "order=asc").await.seqs(), [2, 3]);
 }
@@ -267,6 +286,7 @@ async fn a_stranger_cannot_tell_whether_a_conversation_exists() {
     let group = Group::create(&server, 1).await;
     let mallory = server.client(&unique("mallory"));
     let absent = unique("absent");
+
     for rest in ["", "/participants", "/messages", "/events", "/watermarks"] {
         let known = mallory
             .get(&group.path(rest))

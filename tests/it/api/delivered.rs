@@ -13,6 +13,7 @@ async fn receipts_are_for_the_sender_about_those_who_were_there() {
     let (alice, bob) = (&group.admin, &group.members[0]);
     let sent = bob.say(&group.name, "hello").await;
     let path = format!("/v1/messages/{}/receipts", sent.text("id"));
+
     alice.get(&path).await.refused(403, "not_sender");
     alice.add(&group.name, &[&unique("late")]).await.expect(200);
     alice
@@ -25,13 +26,17 @@ async fn receipts_are_for_the_sender_about_those_who_were_there() {
             .map(|receipt| receipt.text("user_id").to_owned())
             .collect()
     };
+
     let mut expected = vec![alice.user().to_owned(), group.members[1].user().to_owned()];
     expected.sort();
+
     let page = bob.get(&path).await.expect(200);
     let mut listed = users(&page);
     assert!(page["next"].is_null());
+
     let first = bob.get(&format!("{path}?limit=1")).await.expect(200);
     assert_eq!(users(&first), listed[..1]);
+
     let second = bob
         .get(&format!("{path}?limit=1&after={}", listed[0]))
         .await
@@ -40,11 +45,13 @@ async fn receipts_are_for_the_sender_about_those_who_were_there() {
         (users(&second), second["next"].is_null()),
         (listed[1..].to_vec(), true)
     );
+
     listed.sort();
     assert_eq!(
         listed, expected,
         "neither the sender, nor who came later, nor who is gone"
     );
+
     for query in ["limit=0", "limit=1001", "limit=-1", "offset=1"] {
         bob.get(&format!("{path}?{query}"))
             .await
@@ -59,6 +66,7 @@ async fn a_history_answer_delivers() {
     let (alice, bob) = (&group.admin, &group.members[0]);
     let sent = alice.say(&group.name, "hello").await;
     bob.history(&group.name, "").await;
+
     let receipt = eventually("bob has it delivered", || async {
         alice
             .receipt_of(&sent, bob.user())
@@ -66,8 +74,10 @@ async fn a_history_answer_delivers() {
             .filter(|receipt| receipt["delivered"] == true)
     })
     .await;
+
     assert!(receipt.number("delivered_at") >= sent.number("created"));
     assert_eq!(receipt["read"], false);
+
     let other = alice
         .receipt_of(&sent, group.members[1].user())
         .await
@@ -88,6 +98,7 @@ async fn delivered_waits_for_the_pong_of_a_device() {
     // This socket is open but nothing reads from it: no pong either.
     let mut bobs = Socket::ready(&server, bob.user()).await;
     let mut sent = Value::Null;
+
     for i in 0..20 {
         sent = alice.say(&group.name, &format!("m{i}")).await;
         alices
@@ -100,6 +111,7 @@ async fn delivered_waits_for_the_pong_of_a_device() {
             "delivered before the device read it: {receipt}"
         );
     }
+
     let last = sent.number("seq");
     let name = group.name.clone();
     let reader = tokio::spawn(async move {
@@ -116,6 +128,7 @@ async fn delivered_waits_for_the_pong_of_a_device() {
         (receipt.text("kind"), receipt.text("user")),
         ("delivered", bob.user())
     );
+
     assert_eq!(
         alice.receipt_of(&sent, bob.user()).await.unwrap()["delivered"],
         json!(true)

@@ -29,6 +29,7 @@ async fn an_unknown_field_of_a_body_is_refused_by_its_name_and_nothing_is_writte
             json!({"text": "x", "colour": {"a": 1}}),
         ),
     ];
+
     for (method, path, body) in bodies {
         let headers = [("content-type", "application/json")];
         let problem = alice
@@ -40,6 +41,7 @@ async fn an_unknown_field_of_a_body_is_refused_by_its_name_and_nothing_is_writte
             "{path}: {problem}"
         );
     }
+
     let history = alice.get(&group.path("/messages")).await.expect(200);
     assert_eq!(history["items"].as_array().unwrap().len(), 0);
 }
@@ -52,6 +54,7 @@ async fn an_unknown_field_of_a_frame_is_refused_by_its_name_and_the_session_goes
     let frame =
         json!({"t": "send", "ref": 1, "conversation": group.name, "text": "x", "colour": 1});
     let answer = socket.request(frame).await;
+
     assert!(
         answer["problem"]["detail"]
             .as_str()
@@ -90,10 +93,12 @@ async fn a_whole_number_may_be_written_with_a_fraction_of_zero_everywhere() {
         .await
         .expect(200);
     let mut socket = Socket::open(&server, alice.user()).await;
+
     let resume = format!(
         r#"{{"t":"resume","ref":1,"positions":{{"{}":1.0}}}}"#,
         group.name
     );
+
     socket
         .try_send_raw(tokio_tungstenite::tungstenite::Message::text(resume))
         .await;
@@ -108,6 +113,7 @@ async fn an_error_never_repeats_a_long_input() {
     let long = "x".repeat(100_000);
     let mut body = json!({"text": "x"});
     body[&long] = json!(1);
+
     let problem = alice
         .post(&group.path("/messages"), &body)
         .await
@@ -119,6 +125,7 @@ async fn an_error_never_repeats_a_long_input() {
     );
     let mut socket = Socket::open(&server, alice.user()).await;
     let answer = socket.request(json!({"t": long, "ref": 1})).await;
+
     assert!(
         answer.to_string().len() < 2_000,
         "{}",
@@ -139,6 +146,7 @@ async fn an_encoded_body_is_415() {
         .call(Method::POST, &group.path("/messages"), &headers, body)
         .await;
     let problem = answer.refused(415, "unsupported_media_type");
+
     assert!(
         problem["detail"]
             .as_str()

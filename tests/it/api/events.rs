@@ -17,6 +17,7 @@ async fn events_are_the_frames_that_a_live_socket_got() {
     let name = made.text("name");
     let first = alice.say(name, "one").await;
     let carol = unique("carol");
+
     alice
         .add(name, &[&carol, &unique("dora")])
         .await
@@ -27,9 +28,11 @@ async fn events_are_the_frames_that_a_live_socket_got() {
         .await
         .expect(201);
     alice.remove(name, &carol).await.expect(204);
+
     socket.until_seq(name, 5).await;
     let events = alice.all_events(name).await;
     assert_eq!(json!(socket.changes(name)), json!(events));
+
     let created = &events[0];
     assert_eq!(
         (created.text("t"), created.text("kind"), created.text("by")),
@@ -44,6 +47,7 @@ async fn events_are_the_frames_that_a_live_socket_got() {
             .all(|pair| pair[0].number("created") <= pair[1].number("created")),
         "{events:?}"
     );
+
     for message in events.iter().filter(|event| event["t"] == "message") {
         assert!(
             message.get("reactions").is_none() && message.get("my_reaction").is_none(),
@@ -59,6 +63,7 @@ async fn events_page_by_seq() {
     for i in 0..9 {
         group.admin.say(&group.name, &format!("m{i}")).await;
     }
+
     let path = group.path("/events");
     let page = group
         .admin
@@ -67,6 +72,7 @@ async fn events_page_by_seq() {
         .expect(200);
     assert_eq!(page.seqs(), [4, 5, 6, 7]);
     assert!(!page["next"].is_null());
+
     let rest = group
         .admin
         .get(&format!("{path}?after=7&limit=4"))
@@ -76,6 +82,7 @@ async fn events_page_by_seq() {
         (rest.seqs(), rest["next"].is_null()),
         (vec![8, 9, 10], true)
     );
+
     assert!(
         group
             .admin
@@ -89,6 +96,7 @@ async fn events_page_by_seq() {
         group.admin.get(&path).await.expect(200).seqs(),
         (1..=10).collect::<Vec<u64>>()
     );
+
     for query in [
         "limit=0",
         "limit=201",

@@ -17,6 +17,7 @@ async fn malformed_frames_are_answered_and_the_session_stays() {
     let server = shared();
     let group = Group::create(&server, 1).await;
     let mut socket = Socket::ready(&server, group.admin.user()).await;
+
     for text in [
         "",
         "{",
@@ -33,6 +34,7 @@ async fn malformed_frames_are_answered_and_the_session_stays() {
         assert_eq!(error["problem"].text("code"), "invalid", "{text}: {error}");
         assert!(error.get("ref").is_none(), "{text}: {error}");
     }
+
     let name = &group.name;
     for (frame, code) in [
         (json!({"t": "typing"}), "invalid"),
@@ -92,6 +94,7 @@ async fn malformed_frames_are_answered_and_the_session_stays() {
             assert!(answer["problem"][field].is_string(), "{field}: {answer}");
         }
     }
+
     let ok = socket
         .request(json!({"t": "send", "conversation": name, "text": "still here"}))
         .await;
@@ -129,6 +132,7 @@ async fn a_plain_request_for_the_socket_is_answered() {
     let alice = server.client(&unique("alice"));
     let answer = alice.get("/v1/ws").await;
     answer.refused(426, "upgrade_required");
+
     assert_eq!(answer.header("content-type"), "application/problem+json");
     assert_eq!(
         (

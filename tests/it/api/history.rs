@@ -28,6 +28,7 @@ async fn filled(group: &Group, last: u64) -> Vec<Value> {
         assert_eq!(message.number("seq"), seq);
         sent.push(message);
     }
+
     sent
 }
 
@@ -56,6 +57,7 @@ fn expected(
         _ => all.iter().rev().take(limit).copied().collect(),
     };
     page.sort_unstable();
+
     let before = page
         .first()
         .filter(|&&low| all.iter().any(|&seq| seq < low))
@@ -110,6 +112,7 @@ async fn filters_keep_paging_exact() {
         &format!("&source={}", group.members[0].user()),
     )
     .await;
+
     let replies: Vec<u64> = (2..=22).filter(|seq| seq % 4 == 0).collect();
     check(
         &group.admin,
@@ -118,11 +121,13 @@ async fn filters_keep_paging_exact() {
         &format!("&reply_to={}", sent[0].text("id")),
     )
     .await;
+
     let both = format!(
         "source={}&reply_to={}&order=asc",
         group.members[0].user(),
         sent[0].text("id")
     );
+
     assert_eq!(group.admin.history(&group.name, &both).await.seqs(), [12]);
     assert!(
         group
@@ -139,6 +144,7 @@ async fn around_gives_the_message_with_its_neighbours() {
     let server = shared();
     let group = Group::create(&server, 1).await;
     filled(&group, 22).await;
+
     for at in 2..=22_u64 {
         for limit in [1_u64, 2, 5, 8, 21, 50] {
             let page = group
@@ -178,6 +184,7 @@ async fn following_the_answer_visits_every_message_once_in_both_directions() {
     let server = shared();
     let group = Group::create(&server, 1).await;
     filled(&group, 30).await;
+
     for (order, cursor) in [("desc", "before"), ("asc", "after")] {
         let mut visited = Vec::new();
         let mut at = String::new();
@@ -207,9 +214,11 @@ async fn a_page_is_bounded_and_never_cut_silently() {
     let server = shared();
     let group = Group::create(&server, 1).await;
     filled(&group, 62).await;
+
     let path = group.path("/messages");
     let default = group.admin.get(&path).await.expect(200);
     assert_eq!(default.seqs(), (13..=62).rev().collect::<Vec<u64>>());
+
     for query in [
         "limit=-1",
         "limit=0",
@@ -226,6 +235,7 @@ async fn a_page_is_bounded_and_never_cut_silently() {
             .await
             .refused(400, "invalid");
     }
+
     assert_eq!(
         group
             .admin
@@ -242,6 +252,7 @@ async fn queries_that_make_no_sense_are_400() {
     let server = shared();
     let group = Group::create(&server, 1).await;
     let path = group.path("/messages");
+
     for query in [
         "before=3&after=1",
         "around=3&before=4",

@@ -29,13 +29,16 @@ async fn who_joins_while_connected_sees_it_from_the_own_joined_on() {
     for i in 0..5 {
         group.admin.say(&group.name, &format!("before {i}")).await;
     }
+
     let mut socket = Socket::ready(&server, &carol).await;
     group.admin.add(&group.name, &[&carol]).await.expect(200);
     for i in 0..5 {
         group.admin.say(&group.name, &format!("after {i}")).await;
     }
+
     socket.until_seq(&group.name, 12).await;
     assert_eq!(socket.seqs(&group.name), (7..=12).collect::<Vec<u64>>());
+
     let joined = socket.changes(&group.name)[0].clone();
     assert_eq!(
         (joined.text("kind"), joined.text("by")),
@@ -66,11 +69,13 @@ async fn the_last_frame_of_who_is_removed_is_their_own_left() {
     let mut witness = Socket::ready(&server, group.members[1].user()).await;
     alice.say(&group.name, "together").await;
     alice.remove(&group.name, bob.user()).await.expect(204);
+
     let answer = bobs
         .request(json!({"t": "send", "conversation": group.name, "text": "me too"}))
         .await;
     assert_eq!(answer["problem"]["code"], "not_participant");
     let mut last = json!(null);
+
     for i in 0..20 {
         last = alice.say(&group.name, &format!("alone {i}")).await;
         alice
@@ -81,17 +86,20 @@ async fn the_last_frame_of_who_is_removed_is_their_own_left() {
             .await
             .expect(204);
     }
+
     witness.until_seq(&group.name, last.number("seq")).await;
     let marker = alice.say(other.text("name"), "marker").await;
     bobs.find("the marker", |frame| frame["id"] == marker["id"])
         .await;
     bobs.request(json!({"t": "ping"})).await;
+
     let seen: Vec<_> = bobs
         .frames
         .iter()
         .filter(|frame| frame["conversation"] == group.name.as_str())
         .collect();
     assert_eq!(seen.len(), 2, "{seen:?}");
+
     assert_eq!(
         (seen[1].text("kind"), seen[1].text("user")),
         ("left", bob.user())

@@ -105,6 +105,7 @@ async fn tokens_of_each_kind_of_key_are_taken_over_rest_and_sockets() {
     let jwks = Jwks::of(&[RSA, EC, ED_OLD]);
     let server = jwks.server();
     let mut users = Vec::new();
+
     for pair in [RSA, EC, ED_OLD] {
         let user = unique(pair.kid);
         client(&server, pair, &user)
@@ -113,9 +114,11 @@ async fn tokens_of_each_kind_of_key_are_taken_over_rest_and_sockets() {
             .expect(200);
         users.push((pair, user));
     }
+
     let names: Vec<&str> = users.iter().map(|(_, user)| user.as_str()).collect();
     let made = client(&server, RSA, names[0]).create(&names).await;
     let mut sockets = Vec::new();
+
     for (pair, user) in &users {
         let opening = Opening {
             header_token: Some(pair.token(user)),
@@ -125,6 +128,7 @@ async fn tokens_of_each_kind_of_key_are_taken_over_rest_and_sockets() {
         socket.until_t("ready").await;
         sockets.push(socket);
     }
+
     let said = client(&server, EC, names[1])
         .say(made.text("name"), "signed")
         .await;
@@ -133,6 +137,7 @@ async fn tokens_of_each_kind_of_key_are_taken_over_rest_and_sockets() {
             .until("the message", |frame| frame["id"] == said["id"])
             .await;
     }
+
     // The shared secret still serves beside them.
     server
         .client(names[0])
@@ -157,6 +162,7 @@ async fn a_token_of_an_unknown_key_or_with_the_wrong_algorithm_is_401() {
         signed(&json!({"alg": "HS256", "kid": RSA.kid}), &claims, &public),
         signed(&json!({"alg": "RS256", "kid": RSA.kid}), &claims, &public),
     ];
+
     for token in bad {
         let answer = server
             .client(&user)
@@ -184,16 +190,19 @@ async fn keys_rotate_without_a_restart() {
             .status
     };
     assert_eq!((status(ED_OLD).await, status(ED_NEW).await), (200, 401));
+
     jwks.publish(&[ED_OLD, ED_NEW]);
     eventually("the new key is taken", || async {
         (status(ED_NEW).await == 200).then_some(())
     })
     .await;
+
     assert_eq!(
         status(ED_OLD).await,
         200,
         "both, for as long as both are published"
     );
+
     jwks.publish(&[ED_NEW]);
     eventually("the old key is refused", || async {
         (status(ED_OLD).await == 401).then_some(())

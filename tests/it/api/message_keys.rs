@@ -14,10 +14,12 @@ async fn the_same_key_is_the_same_message() {
     let (alice, bob, path) = (&group.admin, &group.members[0], group.path("/messages"));
     let body = json!({"text": "once"});
     let first = alice.post_with_key(&path, &body, "k").await.expect(201);
+
     assert_eq!(
         alice.post_with_key(&path, &body, "k").await.expect(200),
         first
     );
+
     let with_null = json!({"text": "once", "reply_to": null});
     assert_eq!(
         alice
@@ -26,6 +28,7 @@ async fn the_same_key_is_the_same_message() {
             .expect(200),
         first
     );
+
     alice
         .post_with_key(&path, &json!({"text": "twice"}), "k")
         .await
@@ -40,6 +43,7 @@ async fn the_same_key_is_the_same_message() {
         bob.post_with_key(&path, &body, "k").await.expect(201)["id"],
         first["id"]
     );
+
     let other = alice.create(&[bob.user()]).await;
     let other_path = format!("/v1/conversations/{}/messages", other.text("name"));
     assert_ne!(
@@ -61,6 +65,7 @@ async fn of_many_with_the_same_key_at_once_one_is_written() {
         group.path("/messages"),
         json!({"text": "once"}),
     );
+
     for round in 0..5 {
         let key = format!("key-{round}");
         let answers = join_all((0..20).map(|_| alice.post_with_key(&path, &body, &key))).await;
@@ -81,6 +86,7 @@ async fn of_many_with_the_same_key_at_once_one_is_written() {
             .collect();
         assert_eq!(ids.len(), 1);
     }
+
     assert_eq!(alice.all_events(&group.name).await.len(), 6);
 }
 
@@ -90,6 +96,7 @@ async fn a_refused_request_does_not_consume_its_key() {
     let group = Group::create(&server, 1).await;
     let (alice, path) = (&group.admin, group.path("/messages"));
     let mallory = server.client(&unique("mallory"));
+
     alice
         .post_with_key(&path, &json!({"text": ""}), "k")
         .await
@@ -103,12 +110,14 @@ async fn a_refused_request_does_not_consume_its_key() {
         .await
         .expect(201);
     alice.add(&group.name, &[mallory.user()]).await.expect(200);
+
     mallory
         .post_with_key(&path, &json!({"text": "ours"}), "k")
         .await
         .expect(201);
     // Membership comes first, also for a key that was used.
     alice.remove(&group.name, mallory.user()).await.expect(204);
+
     mallory
         .post_with_key(&path, &json!({"text": "ours"}), "k")
         .await
@@ -121,6 +130,7 @@ async fn a_key_has_1_to_128_bytes() {
     let group = Group::create(&server, 1).await;
     let path = group.path("/messages");
     let body = json!({"text": "x"});
+
     group
         .admin
         .post_with_key(&path, &body, "")
@@ -151,17 +161,21 @@ async fn the_key_of_a_request_and_the_client_id_of_a_frame_are_one_space() {
     let frame = |id: &str, text: &str| json!({"t": "send", "conversation": group.name, "text": text, "client_id": id});
     let by_rest = alice.post_with_key(&path, &body, "one").await.expect(201);
     let answer = socket.request(frame("one", "once")).await;
+
     assert_eq!(
         (answer.text("t"), &answer["result"]["id"]),
         ("ok", &by_rest["id"])
     );
+
     let refused = socket.request(frame("one", "twice")).await;
     assert_eq!(
         (refused.text("t"), refused["problem"].text("code")),
         ("error", "idempotency_conflict")
     );
+
     let by_frame = socket.request(frame("two", "once")).await;
     assert_eq!(by_frame.text("t"), "ok");
+
     let again = alice.post_with_key(&path, &body, "two").await.expect(200);
     assert_eq!(again["id"], by_frame["result"]["id"]);
     assert_eq!(alice.history(&group.name, "").await.list("items").len(), 2);

@@ -13,22 +13,26 @@ async fn the_sender_learns_the_whole_message() {
     let group = Group::create(&server, 1).await;
     let alice = &group.admin;
     let sent = alice.say(&group.name, "hello").await;
+
     assert_eq!(
         (sent.text("conversation"), sent.text("source")),
         (group.name.as_str(), alice.user())
     );
     assert_eq!((sent.text("text"), sent.number("seq")), ("hello", 2));
     assert_eq!(sent.text("id").len(), 36, "a UUID: {sent}");
+
     for absent in ["reply_to", "edited", "my_reaction"] {
         assert!(
             sent[absent].is_null() && sent.get(absent).is_some(),
             "{absent} is there and null: {sent}"
         );
     }
+
     assert_eq!(
         (&sent["deleted"], &sent["reactions"]),
         (&json!(false), &json!({}))
     );
+
     for client in [alice, &group.members[0]] {
         let by_id = client
             .get(&format!("/v1/messages/{}", sent.text("id")))
@@ -54,6 +58,7 @@ async fn a_reply_names_a_message_of_the_same_conversation() {
         .await
         .expect(201);
     assert_eq!(answer["reply_to"], question["id"]);
+
     let found = alice
         .history(&group.name, &format!("reply_to={}", question.text("id")))
         .await;
@@ -65,12 +70,14 @@ async fn a_reply_names_a_message_of_the_same_conversation() {
         .refused(404, "reply_to_unknown");
     // A well-formed id that no message has.
     let mut absent = question.text("id").to_owned();
+
     let last = if absent.ends_with('0') { "1" } else { "0" };
     absent.replace_range(35.., last);
     bob.post(&path, &json!({"text": "x", "reply_to": absent}))
         .await
         .refused(404, "reply_to_unknown");
     let random = "123e4567-e89b-42d3-a456-426614174000";
+
     bob.post(&path, &json!({"text": "x", "reply_to": random}))
         .await
         .refused(404, "reply_to_unknown");
@@ -107,6 +114,7 @@ async fn text_comes_back_as_it_was_sent() {
         "\u{1}".repeat(16_384),
     ];
     let mut socket = Socket::ready(&server, group.members[0].user()).await;
+
     for text in &texts {
         let sent = group.admin.say(&group.name, text).await;
         assert_eq!(sent.text("text"), text);
@@ -120,6 +128,7 @@ async fn text_comes_back_as_it_was_sent() {
             .await;
         assert_eq!(live.text("text"), text);
     }
+
     let history = group.members[0].history(&group.name, "order=asc").await;
     let read: Vec<&str> = history
         .list("items")
@@ -134,6 +143,7 @@ async fn text_is_limited_in_bytes() {
     let server = shared();
     let group = Group::create(&server, 1).await;
     let path = group.path("/messages");
+
     for text in [
         "x".repeat(16_385),
         "é".repeat(8_193),
@@ -145,6 +155,7 @@ async fn text_is_limited_in_bytes() {
             .await
             .refused(413, "text_too_long");
     }
+
     for body in [
         json!({"text": ""}),
         json!({}),
@@ -154,6 +165,7 @@ async fn text_is_limited_in_bytes() {
     ] {
         group.admin.post(&path, &body).await.refused(400, "invalid");
     }
+
     assert_eq!(
         group
             .admin
@@ -171,6 +183,7 @@ async fn nobody_sends_in_the_name_of_another() {
     let group = Group::create(&server, 1).await;
     let (bob, path) = (&group.members[0], group.path("/messages"));
     let (admin, body) = (group.admin.user(), json!({"text": "x"}));
+
     for (field, value) in [
         ("source", json!(admin)),
         ("id", json!("1")),
@@ -181,6 +194,7 @@ async fn nobody_sends_in_the_name_of_another() {
         forged[field] = value;
         bob.post(&path, &forged).await.refused(400, "invalid");
     }
+
     let forged = [
         ("content-type", "application/json"),
         ("x-user", group.admin.user()),
@@ -192,8 +206,10 @@ async fn nobody_sends_in_the_name_of_another() {
         .call(http::Method::POST, &path, &forged, body.to_string().into())
         .await;
     let sent = answer.expect(201);
+
     assert_eq!((sent.text("source"), sent.number("seq")), (bob.user(), 2));
     assert!(sent.number("created") > 1);
+
     // Nor do such headers stand in for a token.
     let anonymous = bob.clone().with_token(None);
     anonymous
@@ -212,6 +228,7 @@ async fn a_message_is_unknown_to_strangers_and_when_it_is_none() {
     // the caller's.
     let mut absent = sent.text("id").to_owned();
     absent.replace_range(35.., if absent.ends_with('0') { "1" } else { "0" });
+
     let mut details: Vec<String> = Vec::new();
     for id in [
         sent.text("id"),
@@ -230,6 +247,7 @@ async fn a_message_is_unknown_to_strangers_and_when_it_is_none() {
             .await
             .refused(404, "message_unknown");
     }
+
     assert_eq!(details[0], details[1]);
     group
         .admin
@@ -237,6 +255,7 @@ async fn a_message_is_unknown_to_strangers_and_when_it_is_none() {
         .await
         .expect(204);
     let path = format!("/v1/messages/{}", sent.text("id"));
+
     group.members[0]
         .get(&path)
         .await

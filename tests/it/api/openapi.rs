@@ -39,6 +39,7 @@ const STORY: [(&str, &str); 23] = [
 async fn the_document_is_served_to_everyone_as_it_is_printed() {
     let server = shared();
     let nobody = server.client("nobody").with_token(None);
+
     for path in ["/openapi.json", "/v1/openapi.json"] {
         let answer = nobody.get(path).await;
         assert_eq!(&answer.expect(200), &*DOCUMENT);
@@ -53,6 +54,7 @@ async fn the_document_is_served_to_everyone_as_it_is_printed() {
             .await
             .refused(400, "invalid");
     }
+
     nobody.get("/openapi.json/").await.refused(404, "not_found");
     let printed = std::process::Command::new(env!("CARGO_BIN_EXE_rookery"))
         .arg("openapi")
@@ -68,6 +70,7 @@ async fn the_document_is_served_to_everyone_as_it_is_printed() {
 async fn every_example_of_the_document_is_true() {
     let server = shared();
     let mut id = String::new();
+
     for (operation, user) in STORY {
         let example = Example::of(operation);
         let path = example.path.replace("{id}", &id);
@@ -86,6 +89,7 @@ async fn every_example_of_the_document_is_true() {
             told["id"].as_str().expect("an id").clone_into(&mut id);
         }
     }
+
     let described: usize = DOCUMENT["paths"]
         .as_object()
         .unwrap()
@@ -131,6 +135,7 @@ impl Example {
                 path = path.replace(&format!("{{{name}}}"), example);
             }
         }
+
         let responses = operation["responses"].as_object().unwrap();
         // What is made is answered 201; the same request again 200.
         let (status, response) = responses
@@ -142,6 +147,7 @@ impl Example {
                 .get("example")
                 .cloned()
         };
+
         Self {
             method: method.to_uppercase().parse().unwrap(),
             path,

@@ -14,6 +14,7 @@ async fn the_admin_adds_and_removes_and_each_is_one_event() {
         server.client(&unique("carol")),
         unique("dora"),
     );
+
     let grown = alice
         .add(&group.name, &[carol.user(), &dora, carol.user()])
         .await
@@ -24,6 +25,7 @@ async fn the_admin_adds_and_removes_and_each_is_one_event() {
     );
     let again = alice.add(&group.name, &[carol.user()]).await.expect(200);
     assert_eq!(again.number("last_seq"), 2, "members again: no event");
+
     carol.say(&group.name, "hello").await;
     alice.remove(&group.name, carol.user()).await.expect(204);
     alice.remove(&group.name, carol.user()).await.expect(204);
@@ -32,6 +34,7 @@ async fn the_admin_adds_and_removes_and_each_is_one_event() {
         .await
         .expect(204);
     let events = alice.all_events(&group.name).await;
+
     assert_eq!(
         events.len(),
         4,
@@ -42,6 +45,7 @@ async fn the_admin_adds_and_removes_and_each_is_one_event() {
         (events[1].text("kind"), events[1].text("by")),
         ("joined", alice.user())
     );
+
     assert_eq!(events[1]["users"], json!([carol.user(), dora]));
     assert_eq!(events[2]["t"], "message");
     assert_eq!(
@@ -62,6 +66,7 @@ async fn only_the_admin_changes_others_and_anyone_leaves() {
     let group = Group::create(&server, 2).await;
     let (bob, carol) = (&group.members[0], &group.members[1]);
     let mallory = server.client(&unique("mallory"));
+
     bob.add(&group.name, &["dora"])
         .await
         .refused(403, "forbidden");
@@ -80,6 +85,7 @@ async fn only_the_admin_changes_others_and_anyone_leaves() {
         .await
         .refused(403, "not_participant");
     bob.remove(&group.name, bob.user()).await.expect(204);
+
     bob.get(&group.path(""))
         .await
         .refused(403, "not_participant");
@@ -101,6 +107,7 @@ async fn the_longest_standing_participant_follows_an_admin_who_leaves() {
     );
     alice.add(&group.name, &[carol.user()]).await.expect(200);
     alice.remove(&group.name, alice.user()).await.expect(204);
+
     let left = bob.all_events(&group.name).await.pop().unwrap();
     assert_eq!(
         (left.text("kind"), left.text("user"), left.text("admin")),
@@ -110,16 +117,19 @@ async fn the_longest_standing_participant_follows_an_admin_who_leaves() {
         bob.get(&group.path("")).await.expect(200).text("admin"),
         bob.user()
     );
+
     carol
         .add(&group.name, &["dora"])
         .await
         .refused(403, "forbidden");
     bob.add(&group.name, &[alice.user()]).await.expect(200);
+
     alice
         .add(&group.name, &["dora"])
         .await
         .refused(403, "forbidden");
     bob.remove(&group.name, bob.user()).await.expect(204);
+
     // Alice is back, but carol has been there longer.
     assert_eq!(
         alice.get(&group.path("")).await.expect(200).text("admin"),
@@ -133,6 +143,7 @@ async fn a_conversation_that_everyone_left_keeps_its_name() {
     let alice = server.client(&unique("alice"));
     let body = json!({"participants": [alice.user()], "name": unique("left")});
     alice.post("/v1/conversations", &body).await.expect(201);
+
     alice
         .remove(body.text("name"), alice.user())
         .await
@@ -177,6 +188,7 @@ async fn a_conversation_of_more_than_a_thousand_works_for_the_last_member_too() 
     let made = alice.create(&all[..1_000]).await;
     assert_eq!(made.number("participants_count"), 1_001);
     assert!(made.list("participants").len() <= 100);
+
     let name = made.text("name");
     assert_eq!(
         alice
@@ -186,6 +198,7 @@ async fn a_conversation_of_more_than_a_thousand_works_for_the_last_member_too() 
             .number("participants_count"),
         1_501
     );
+
     for user in [&names[999], &names[1_000], &names[1_499]] {
         let client = server.client(user);
         let sent = client.say(name, "here").await;
@@ -208,8 +221,10 @@ async fn every_participant_named_is_a_participant() {
         .await;
     names.push(alice.user().to_owned());
     names.sort();
+
     let mut listed = Vec::new();
     let mut after = String::new();
+
     loop {
         let path = format!(
             "/v1/conversations/{}/participants?limit=300{after}",
@@ -228,6 +243,7 @@ async fn every_participant_named_is_a_participant() {
         assert_eq!(page.list("items").len(), 300);
         after = format!("&after={}", percent(next));
     }
+
     listed.sort();
     assert_eq!(listed, names);
 }
@@ -245,12 +261,14 @@ async fn the_list_of_participants_begins_after_a_name() {
         .collect();
     assert_eq!(names.len(), 4);
     assert!(whole["next"].is_null());
+
     let rest = group
         .admin
         .get(&format!("{path}?after={}", names[1]))
         .await
         .expect(200);
     assert_eq!(json!(rest.list("items")), json!(whole.list("items")[2..]));
+
     for query in ["limit=0", "limit=1001", "limit=-1", "before=x"] {
         group
             .admin
@@ -265,6 +283,7 @@ async fn adding_what_is_no_list_of_names_is_400() {
     let server = shared();
     let group = Group::create(&server, 1).await;
     let many: Vec<String> = (0..1_001).map(|i| format!("user-{i}")).collect();
+
     for body in [
         json!({}),
         json!({"participants": []}),
@@ -277,6 +296,7 @@ async fn adding_what_is_no_list_of_names_is_400() {
             .await
             .refused(400, "invalid");
     }
+
     group
         .admin
         .add(&group.name, &["not a name"])

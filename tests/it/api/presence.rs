@@ -170,16 +170,19 @@ async fn a_watch_takes_the_place_of_the_last_one_and_an_empty_one_ends_it() {
     for group in [&one, &other] {
         group.admin.say(&group.name, "here").await;
     }
+
     let mut socket = Socket::ready(&server, &reader).await;
     watches(&mut socket, &[&one.name, &other.name]).await;
     for group in [&one, &other] {
         until_online(&mut socket, group.admin.user(), false).await;
     }
+
     watches(&mut socket, &[&other.name]).await;
     let first = Socket::ready(&server, one.admin.user()).await;
     let second = Socket::ready(&server, other.admin.user()).await;
     until_online(&mut socket, other.admin.user(), true).await;
     watches(&mut socket, &[]).await;
+
     assert_eq!(
         known(&socket, one.admin.user()).unwrap()["online"],
         false,
@@ -196,12 +199,15 @@ async fn one_name_that_is_refused_refuses_the_whole_watch_and_the_last_one_stays
         Group::create(&server, 1).await,
     );
     group.members[0].say(&group.name, "here").await;
+
     let bob = group.members[0].user().to_owned();
     let mut alice = Socket::ready(&server, group.admin.user()).await;
     watches(&mut alice, &[&group.name]).await;
     until_online(&mut alice, &bob, false).await;
+
     let twenty_one: Vec<String> = (0..21).map(|_| unique("c")).collect();
     let twenty_one: Vec<&str> = twenty_one.iter().map(String::as_str).collect();
+
     for (frame, code) in [
         (watch(&[&group.name, &foreign.name]), "not_participant"),
         (watch(&["absent"]), "not_participant"),
@@ -220,16 +226,19 @@ async fn one_name_that_is_refused_refuses_the_whole_watch_and_the_last_one_stays
             "{frame}"
         );
     }
+
     let codes = [
         alice.request(watch(&[&group.name])).await,
         alice.request(watch(&[&group.name])).await,
     ];
+
     assert!(
         codes
             .iter()
             .any(|answer| answer["problem"]["code"] == "rate_limited"),
         "one a second: {codes:?}"
     );
+
     let socket = Socket::ready(&server, &bob).await;
     until_online(&mut alice, &bob, true).await;
     drop(socket);
@@ -244,12 +253,14 @@ async fn who_leaves_sees_nobody_and_who_was_never_in_neither() {
         group.members[1].user().to_owned(),
     );
     group.members[1].say(&group.name, "here").await;
+
     let mut bobs = Socket::ready(&server, &bob).await;
     let mut alice = Socket::ready(&server, group.admin.user()).await;
     for socket in [&mut bobs, &mut alice] {
         watches(socket, &[&group.name]).await;
         until_online(socket, &carol, false).await;
     }
+
     group.members[0]
         .delete(&group.path(&format!("/participants/{bob}")))
         .await
@@ -257,6 +268,7 @@ async fn who_leaves_sees_nobody_and_who_was_never_in_neither() {
     bobs.until("one's own left", |frame| frame["kind"] == "left")
         .await;
     let carols = Socket::ready(&server, &carol).await;
+
     until_online(&mut alice, &carol, true).await;
     bobs.request(json!({"t": "ping"})).await;
     assert_eq!(
@@ -264,6 +276,7 @@ async fn who_leaves_sees_nobody_and_who_was_never_in_neither() {
         false,
         "bob is told nothing more"
     );
+
     let path = group.path("/presence");
     group.members[0]
         .get(&path)
@@ -296,8 +309,10 @@ async fn nobody_is_seen_in_a_conversation_of_more_than_250() {
         .await
         .expect(200);
     let mut alice = Socket::ready(&server, group.admin.user()).await;
+
     let refused = alice.request(watch(&[&group.name])).await;
     assert_eq!(refused["problem"].text("code"), "too_many_participants");
+
     group
         .admin
         .get(&group.path("/presence"))

@@ -33,10 +33,12 @@ async fn reading_marks_as_read_and_leaves_the_reaction() {
         (&json!(false), &json!(null), &json!(null))
     );
     assert_eq!(fresh["message_id"], sent["id"]);
+
     bob.put(&reaction_path(&sent), &json!({"reaction": 128_077}))
         .await
         .expect(204);
     read(bob, &sent).await;
+
     let receipt = alice.receipt_of(&sent, bob.user()).await.unwrap();
     assert_eq!(
         (&receipt["read"], &receipt["reaction"]),
@@ -47,6 +49,7 @@ async fn reading_marks_as_read_and_leaves_the_reaction() {
         "{receipt}"
     );
     assert!(receipt["ts"].is_u64(), "{receipt}");
+
     for _ in 0..2 {
         let shown = bob.history(&group.name, "").await.list("items")[0].clone();
         assert_eq!(
@@ -60,10 +63,12 @@ async fn reading_marks_as_read_and_leaves_the_reaction() {
         );
         read(bob, &sent).await;
     }
+
     bob.put(&reaction_path(&sent), &json!({"reaction": 10_084}))
         .await
         .expect(204);
     bob.delete(&reaction_path(&sent)).await.expect(204);
+
     let receipt = alice.receipt_of(&sent, bob.user()).await.unwrap();
     assert_eq!(
         (&receipt["read"], &receipt["reaction"]),
@@ -80,6 +85,7 @@ async fn strangers_and_unknown_messages_get_404_and_leave_no_trace() {
     let group = Group::create(&server, 1).await;
     let sent = group.admin.say(&group.name, "hello").await;
     let mallory = server.client(&unique("mallory"));
+
     for id in [sent.text("id"), "123e4567-e89b-42d3-a456-426614174000", "7"] {
         let path = format!("/v1/messages/{id}/reaction");
         mallory
@@ -92,12 +98,14 @@ async fn strangers_and_unknown_messages_get_404_and_leave_no_trace() {
             .await
             .refused(404, "message_unknown");
     }
+
     let receipts = group
         .admin
         .get(&format!("/v1/messages/{}/receipts", sent.text("id")))
         .await
         .expect(200);
     assert_eq!(receipts.list("items").len(), 1, "{receipts}");
+
     assert_eq!(
         group
             .admin
@@ -106,6 +114,7 @@ async fn strangers_and_unknown_messages_get_404_and_leave_no_trace() {
             .expect(200)["reactions"],
         json!({})
     );
+
     for path in [
         reaction_path(&sent),
         format!("/v1/messages/{}/read", sent.text("id")),
@@ -115,6 +124,7 @@ async fn strangers_and_unknown_messages_get_404_and_leave_no_trace() {
             .await
             .refused(405, "method_not_allowed");
     }
+
     assert_eq!(
         group
             .admin
@@ -123,8 +133,10 @@ async fn strangers_and_unknown_messages_get_404_and_leave_no_trace() {
             .unwrap()["read"],
         json!(false)
     );
+
     // The same over a socket.
     let mut socket = Socket::ready(&server, mallory.user()).await;
+
     for frame in [
         json!({"t": "read", "message_id": sent["id"]}),
         json!({"t": "react", "message_id": sent["id"], "reaction": 1}),
@@ -147,6 +159,7 @@ async fn a_read_covers_everything_before_it_and_never_goes_back() {
     for i in 0..6 {
         sent.push(alice.say(&group.name, &format!("m{i}")).await);
     }
+
     read(bob, &sent[3]).await;
     let at = alice
         .receipt_of(&sent[3], bob.user())
@@ -154,6 +167,7 @@ async fn a_read_covers_everything_before_it_and_never_goes_back() {
         .unwrap()
         .number("read_at");
     read(bob, &sent[1]).await;
+
     for (i, message) in sent.iter().enumerate() {
         let receipt = alice.receipt_of(message, bob.user()).await.unwrap();
         assert_eq!(receipt["read"], json!(i <= 3), "message {i}: {receipt}");
@@ -165,6 +179,7 @@ async fn a_read_covers_everything_before_it_and_never_goes_back() {
             );
         }
     }
+
     let marks = alice.get(&group.path("/watermarks")).await.expect(200);
     let bobs = marks
         .list("items")
@@ -173,6 +188,7 @@ async fn a_read_covers_everything_before_it_and_never_goes_back() {
         .unwrap();
     assert_eq!(bobs.number("read_up_to"), sent[3].number("seq"));
     join_all([5, 2, 4, 0].map(|i: usize| read(bob, &sent[i]))).await;
+
     let marks = bob
         .get(&group.path("/watermarks?limit=1000"))
         .await
@@ -199,6 +215,7 @@ async fn watermarks_page_by_name() {
     assert_eq!(names.len(), 4);
     let mut paged = Vec::new();
     let mut at = String::new();
+
     loop {
         let page = group
             .admin
@@ -219,7 +236,9 @@ async fn watermarks_page_by_name() {
         );
         at = format!("&after={}", paged[paged.len() - 1]);
     }
+
     assert_eq!(paged, names);
+
     for query in ["limit=0", "limit=-1", "limit=x", "before=a"] {
         group
             .admin
@@ -243,6 +262,7 @@ async fn a_read_is_shown_to_the_sender_and_to_the_readers_other_devices() {
         .request(json!({"t": "read", "message_id": sent["id"]}))
         .await;
     assert_eq!(answer.text("t"), "ok");
+
     for socket in [&mut alices, &mut two] {
         let receipt = socket.find("the read mark", is_read).await;
         assert_eq!(
@@ -252,9 +272,11 @@ async fn a_read_is_shown_to_the_sender_and_to_the_readers_other_devices() {
         assert_eq!(receipt.number("up_to"), sent.number("seq"));
         assert!(receipt["ts"].is_u64());
     }
+
     // A read by REST goes to all devices; what came to the first one before it was not its own.
     let next = alice.say(&group.name, "again").await;
     read(bob, &next).await;
+
     for socket in [&mut alices, &mut one, &mut two] {
         let seq = next.number("seq");
         socket
@@ -263,6 +285,7 @@ async fn a_read_is_shown_to_the_sender_and_to_the_readers_other_devices() {
             })
             .await;
     }
+
     let first_seq = sent.number("seq");
     assert!(
         !one.frames

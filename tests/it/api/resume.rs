@@ -44,19 +44,23 @@ async fn a_resume_brings_exactly_what_was_missed_and_then_live() {
     for i in 0..30 {
         alice.say(&group.name, &format!("missed {i}")).await;
     }
+
     alice
         .add(&group.name, &[&unique("carol")])
         .await
         .expect(200);
     let mut socket = resumed(&server, bob.user(), json!({&group.name: 2})).await;
+
     assert_eq!(socket.seqs(&group.name), (3..=33).collect::<Vec<u64>>());
     assert_eq!(live_position(&socket, &group.name), Some(33));
     assert!(gaps(&socket).is_empty());
+
     let order: Vec<&str> = socket.frames.iter().map(|frame| frame.text("t")).collect();
     assert_eq!(
         (order.first(), order.last()),
         (Some(&"hello"), Some(&"ready"))
     );
+
     alice.say(&group.name, "live").await;
     socket.until_seq(&group.name, 34).await;
     assert_eq!(socket.seqs(&group.name), (3..=34).collect::<Vec<u64>>());
@@ -74,6 +78,7 @@ async fn a_resume_while_others_send_loses_and_repeats_nothing() {
         }
     });
     let mut seen: Vec<u64> = vec![1];
+
     while seen.last() != Some(&301) {
         let position = seen[seen.len() - 1];
         let mut socket = resumed(&server, bob.user(), json!({&group.name: position})).await;
@@ -84,6 +89,7 @@ async fn a_resume_while_others_send_loses_and_repeats_nothing() {
         seen.extend(socket.seqs(&group.name));
         socket.vanish();
     }
+
     sender.await.unwrap();
     assert_eq!(seen, (1..=301).collect::<Vec<u64>>());
 }
@@ -98,15 +104,19 @@ async fn with_wait_nothing_but_hello_and_answers_comes_before_the_resume() {
     group.admin.say(&group.name, "now").await;
     direct.until_seq(&group.name, 2).await;
     waiting.request(json!({"t": "ping"})).await;
+
     let kinds: Vec<&str> = waiting.frames.iter().map(|frame| frame.text("t")).collect();
     assert_eq!(kinds, ["hello", "pong"]);
+
     let other = group.admin.create(&[bob.user()]).await;
     let first = json!({"t": "resume", "positions": {&group.name: 1}, "more": true});
     assert_eq!(waiting.request(first).await["t"], "ok");
+
     waiting
         .send(&json!({"t": "resume", "positions": {other.text("name"): 1}}))
         .await;
     waiting.until_t("ready").await;
+
     assert_eq!(waiting.seqs(&group.name), [2]);
     assert!(waiting.seqs(other.text("name")).is_empty());
 }
@@ -130,15 +140,18 @@ async fn a_resume_in_an_open_session_sets_its_cursors_anew() {
     for i in 0..5 {
         group.admin.say(&group.name, &format!("m{i}")).await;
     }
+
     let mut socket = Socket::ready(&server, group.members[0].user()).await;
     assert!(
         socket.seqs(&group.name).is_empty(),
         "without a resume the cursor starts at the tail"
     );
+
     socket
         .send(&json!({"t": "resume", "positions": {&group.name: 3}}))
         .await;
     let caught_up = |frame: &Value| frame["t"] == "live" && frame["positions"][&group.name] == 6;
+
     socket.until("the end of the missed span", caught_up).await;
     assert_eq!(socket.seqs(&group.name), [4, 5, 6]);
 }
@@ -151,6 +164,7 @@ async fn more_than_a_thousand_missed_are_a_gap_and_the_newest() {
     for _ in 0..55 {
         join_all((0..20).map(|i| alice.say(name, if i % 2 == 0 { "even" } else { "odd" }))).await;
     }
+
     let socket = resumed(&server, group.members[0].user(), json!({name: 10})).await;
     let gaps = gaps(&socket);
     assert_eq!(gaps.len(), 1, "{gaps:?}");
@@ -159,6 +173,7 @@ async fn more_than_a_thousand_missed_are_a_gap_and_the_newest() {
         ("too_far", name.as_str())
     );
     assert_eq!(gaps[0].number("from"), 11);
+
     let seqs = socket.seqs(name);
     assert!(seqs.len() <= 1_000, "{}", seqs.len());
     assert_eq!(
@@ -166,6 +181,7 @@ async fn more_than_a_thousand_missed_are_a_gap_and_the_newest() {
         (gaps[0].number("to") + 1..=1_101).collect::<Vec<u64>>(),
         "what the gap names is not sent, the rest is"
     );
+
     let at_gap = socket
         .frames
         .iter()
@@ -177,11 +193,13 @@ async fn more_than_a_thousand_missed_are_a_gap_and_the_newest() {
         .position(|frame| frame["t"] == "message")
         .unwrap();
     assert!(at_gap < first, "the gap comes in its place");
+
     // What the gap names is there to be read.
     let path = group.path(&format!(
         "/events?after=10&limit={}",
         gaps[0].number("to") - 10
     ));
+
     assert_eq!(
         group.members[0].get(&path).await.expect(200).seqs(),
         (11..=gaps[0].number("to")).collect::<Vec<u64>>()
@@ -193,6 +211,7 @@ async fn a_conversation_that_is_not_the_callers_is_a_gap_that_tells_nothing() {
     let server = shared();
     let group = Group::create(&server, 1).await;
     group.admin.say(&group.name, "secret").await;
+
     let absent = unique("absent");
     let socket = resumed(
         &server,
@@ -203,10 +222,12 @@ async fn a_conversation_that_is_not_the_callers_is_a_gap_that_tells_nothing() {
     let mut gaps = gaps(&socket);
     gaps.sort_by_key(|gap| gap["conversation"] == absent.as_str());
     assert_eq!(gaps.len(), 2, "{gaps:?}");
+
     for (gap, name) in gaps.iter().zip([&group.name, &absent]) {
         let expected = json!({"t": "gap", "conversation": name, "from": 6, "to": 6, "reason": "not_participant"});
         assert_eq!(**gap, expected);
     }
+
     assert!(socket.seqs(&group.name).is_empty());
 }
 
@@ -237,9 +258,11 @@ async fn a_resume_of_hundreds_of_conversations_comes_in_several_frames() {
         let made = join_all((0..25).map(|_| alice.create(&members))).await;
         names.extend(made.iter().map(|made| made.text("name").to_owned()));
     }
+
     for batch in names.chunks(25) {
         join_all(batch.iter().map(|name| alice.say(name, "missed"))).await;
     }
+
     let mut socket = Socket::open_at(&server, bob.user(), "/v1/ws?resume=wait").await;
     for (i, part) in names.chunks(100).enumerate() {
         let positions: serde_json::Map<String, Value> =
@@ -248,14 +271,17 @@ async fn a_resume_of_hundreds_of_conversations_comes_in_several_frames() {
             .send(&json!({"t": "resume", "positions": positions, "more": i < 2}))
             .await;
     }
+
     socket.until_t("ready").await;
     for name in &names {
         assert_eq!(socket.seqs(name), [2], "{name}");
         assert_eq!(live_position(&socket, name), Some(2), "{name}");
     }
+
     for live in socket.frames.iter().filter(|frame| frame["t"] == "live") {
         assert!(live["positions"].as_object().unwrap().len() <= 200);
     }
+
     let many: serde_json::Map<String, Value> =
         (0..501).map(|i| (format!("c{i}"), json!(1))).collect();
     let answer = socket

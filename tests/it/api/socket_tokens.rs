@@ -12,6 +12,7 @@ use crate::support::{Group, now_s, token, token_until, unique};
 async fn a_socket_with_a_bad_header_is_refused_before_the_upgrade() {
     let server = shared();
     let user = unique("alice");
+
     for (what, bad) in bad_tokens(&user) {
         let opening = Opening {
             header_token: Some(bad),
@@ -23,6 +24,7 @@ async fn a_socket_with_a_bad_header_is_refused_before_the_upgrade() {
             "{what}"
         );
     }
+
     assert_eq!(
         Socket::try_open(&server, Opening::default()).await.err(),
         Some(401)
@@ -33,6 +35,7 @@ async fn a_socket_with_a_bad_header_is_refused_before_the_upgrade() {
 async fn a_browser_brings_its_token_as_a_subprotocol() {
     let server = shared();
     let user = unique("alice");
+
     // The client library fails unless the server chooses `rookery.v1`, one of those it offered.
     let opening = Opening {
         subprotocol_token: Some(token(&user)),
@@ -43,6 +46,7 @@ async fn a_browser_brings_its_token_as_a_subprotocol() {
         .expect("an upgrade");
     assert_eq!(socket.until_t("hello").await["user"], user.as_str());
     socket.until_t("ready").await;
+
     for bad in [token_until(&user, now_s() - 120), "nonsense".to_owned()] {
         let opening = Opening {
             subprotocol_token: Some(bad),
@@ -60,6 +64,7 @@ async fn a_browser_brings_its_token_as_a_subprotocol() {
 async fn a_token_in_the_query_string_is_refused() {
     let server = shared();
     let user = unique("alice");
+
     for name in ["token", "access_token", "jwt"] {
         let path = format!("/v1/ws?{name}={}", token(&user));
         let alone = Opening {
@@ -112,6 +117,7 @@ async fn a_newer_token_keeps_the_session() {
     let ends = now_s() + 4;
     let mut socket = in_leeway(&server, &user, ends - 30).await;
     socket.until_t("ready").await;
+
     for refused in [
         token("someone-else"),
         token_until(&user, now_s() - 120),
@@ -123,10 +129,12 @@ async fn a_newer_token_keeps_the_session() {
             (&json!("error"), &json!("unauthorized"))
         );
     }
+
     let answer = socket
         .request(json!({"t": "auth", "token": token(&user)}))
         .await;
     assert_eq!(answer["t"], "ok");
+
     // Alive beyond the end of the first token.
     loop {
         let over = now_s() > ends + 2;
@@ -164,6 +172,7 @@ async fn a_browser_and_another_client_chat() {
         .await
         .expect("an upgrade");
     browser.until_t("ready").await;
+
     for i in 0..10 {
         let (from, to) = if i % 2 == 0 {
             (&mut alice, &mut browser)
@@ -179,6 +188,7 @@ async fn a_browser_and_another_client_chat() {
         })
         .await;
     }
+
     for socket in [&mut alice, &mut browser] {
         socket.until_seq(&group.name, 11).await;
         assert_eq!(socket.seqs(&group.name), (2..=11).collect::<Vec<u64>>());

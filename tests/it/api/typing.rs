@@ -41,6 +41,7 @@ async fn others_are_told_at_once_who_types_and_when_they_stop() {
     let before = now_s() * 1_000;
     let ok = first.request(typing(&group.name, true)).await;
     assert_eq!((ok.text("t"), &ok["result"]), ("ok", &Value::Null));
+
     for socket in [&mut alice, &mut other] {
         let frame = socket.until_t("typing").await;
         assert_eq!(
@@ -49,13 +50,16 @@ async fn others_are_told_at_once_who_types_and_when_they_stop() {
         );
         assert!(frame.number("until") >= before + 6_000, "{frame}");
     }
+
     let until = told(&alice)[0].number("until");
     first.send(&typing(&group.name, false)).await;
+
     let stopped = alice.until_t("typing").await;
     assert!(
         stopped.number("until") < until,
         "they stopped: {stopped} after {until}"
     );
+
     // What was over is announced at once again.
     second.send(&typing(&group.name, true)).await;
     alice.until_t("typing").await;
@@ -64,6 +68,7 @@ async fn others_are_told_at_once_who_types_and_when_they_stop() {
         &mut [&mut alice, &mut first, &mut second, &mut other],
     )
     .await;
+
     assert!(
         told(&first).is_empty() && told(&second).is_empty(),
         "not to the typist's own sessions"
@@ -80,8 +85,10 @@ async fn what_comes_too_often_is_dropped_and_answered_all_the_same() {
     for _ in 0..50 {
         bob.send(&typing(&group.name, true)).await;
     }
+
     assert_eq!(bob.request(typing(&group.name, true)).await.text("t"), "ok");
     marker(&group, &mut [&mut alice, &mut bob]).await;
+
     // Of a slow machine more than 3 s may have passed.
     assert!((1..=3).contains(&told(&alice).len()), "{:?}", told(&alice));
     assert!(bob.frames.iter().all(|frame| frame["t"] != "error"));
@@ -100,14 +107,17 @@ async fn a_message_ends_typing_without_a_frame_and_what_follows_is_announced_at_
     let mut bob = Socket::ready(&server, group.members[0].user()).await;
     bob.send(&typing(&group.name, true)).await;
     alice.until_t("typing").await;
+
     let send = json!({"t": "send", "conversation": group.name, "text": "here"});
     let seq = bob.request(send).await["result"].number("seq");
     alice.until_seq(&group.name, seq).await;
     assert_eq!(told(&alice).len(), 1, "the message says it");
+
     bob.send(&typing(&group.name, true)).await;
     alice.until_t("typing").await;
     bob.send(&typing(&group.name, false)).await;
     alice.until_t("typing").await;
+
     let events = group.admin.all_events(&group.name).await;
     assert_eq!(events.len(), 2, "none of it is in the history: {events:?}");
 }
@@ -119,6 +129,7 @@ async fn who_may_not_send_may_not_type_and_is_told_so_if_they_ask() {
     let mut alice = Socket::ready(&server, group.admin.user()).await;
     let stranger = crate::support::unique("mallory");
     let mut mallory = Socket::ready(&server, &stranger).await;
+
     for name in [group.name.as_str(), "absent"] {
         let error = mallory.request(typing(name, true)).await;
         assert_eq!(
@@ -127,6 +138,7 @@ async fn who_may_not_send_may_not_type_and_is_told_so_if_they_ask() {
         );
         mallory.send(&typing(name, true)).await;
     }
+
     for (frame, code) in [
         (
             json!({"t": "typing", "conversation": group.name}),
@@ -143,8 +155,10 @@ async fn who_may_not_send_may_not_type_and_is_told_so_if_they_ask() {
     ] {
         assert_eq!(mallory.request(frame).await["problem"].text("code"), code);
     }
+
     marker(&group, &mut [&mut alice]).await;
     assert!(told(&alice).is_empty());
+
     let errors = mallory
         .frames
         .iter()
@@ -165,6 +179,7 @@ async fn nobody_types_after_they_were_removed_and_the_end_of_it_is_told() {
     let mut alice = Socket::ready(&server, group.admin.user()).await;
     let mut typist = Socket::ready(&server, bob).await;
     typist.send(&typing(&group.name, true)).await;
+
     let until = alice.until_t("typing").await.number("until");
     group
         .admin
@@ -172,12 +187,15 @@ async fn nobody_types_after_they_were_removed_and_the_end_of_it_is_told() {
         .await
         .expect(204);
     let ended = alice.until_t("typing").await;
+
     assert!(
         ended.text("user") == bob && ended.number("until") < until,
         "{ended}"
     );
+
     let refused = typist.request(typing(&group.name, true)).await;
     assert_eq!(refused["problem"].text("code"), "not_participant");
+
     // Nor is one who was removed told of others.
     let mut carol = Socket::ready(&server, group.members[1].user()).await;
     carol.send(&typing(&group.name, true)).await;
@@ -193,6 +211,7 @@ async fn nobody_is_told_in_a_conversation_of_more_than_250() {
     let mut alice = Socket::ready(&server, group.admin.user()).await;
     let mut bob = Socket::ready(&server, group.members[0].user()).await;
     let many: Vec<String> = (0..247).map(|_| crate::support::unique("one")).collect();
+
     group
         .admin
         .add(
@@ -206,6 +225,7 @@ async fn nobody_is_told_in_a_conversation_of_more_than_250() {
         "ok",
         "250 take part"
     );
+
     alice.until_t("typing").await;
     group
         .admin
@@ -213,6 +233,7 @@ async fn nobody_is_told_in_a_conversation_of_more_than_250() {
         .await
         .expect(200);
     let refused = bob.request(typing(&group.name, true)).await;
+
     assert_eq!(refused["problem"].text("code"), "too_many_participants");
     assert_eq!(refused["problem"].number("status"), 409);
 }

@@ -73,15 +73,18 @@ async fn users_on_all_nodes_reach_each_other() {
     for _ in 0..8 {
         others.push(group.admin.create(&users).await.text("name").to_owned());
     }
+
     let mut sockets = Vec::new();
     for user in &users {
         sockets.push(Socket::ready(&server, user).await);
     }
+
     for (i, member) in group.members.iter().enumerate() {
         member
             .say(&others[i % others.len()], &format!("from {i}"))
             .await;
     }
+
     for name in &others {
         let readers: Vec<_> = sockets
             .into_iter()
@@ -93,6 +96,7 @@ async fn users_on_all_nodes_reach_each_other() {
             .map(Result::unwrap)
             .collect();
     }
+
     for socket in &sockets {
         for name in &others {
             assert_eq!(socket.seqs(name), [2, 3, 4], "{name}");

@@ -33,6 +33,7 @@ async fn send_until(
 ) -> Sent {
     let mut sent = Sent::default();
     let path = format!("/v1/conversations/{name}/messages");
+
     for i in 0_usize.. {
         if stop.load(Ordering::Relaxed) {
             break;
@@ -60,6 +61,7 @@ async fn send_until(
             }
         }
     }
+
     sent
 }
 
@@ -70,9 +72,11 @@ fn check(events: &[Value], sent: &[Sent]) {
     for event in events.iter().filter(|event| event["t"] == "message") {
         found.entry(event.text("text")).or_default().push(event);
     }
+
     for (text, events) in &found {
         assert_eq!(events.len(), 1, "{text} is there {} times", events.len());
     }
+
     for sent in sent {
         for (key, message) in &sent.acknowledged {
             let event = found
@@ -85,11 +89,13 @@ fn check(events: &[Value], sent: &[Sent]) {
             );
         }
     }
+
     let known = |text: &str| {
         sent.iter().any(|sent| {
             sent.acknowledged.contains_key(text) || sent.in_doubt.iter().any(|key| key == text)
         })
     };
+
     assert!(
         found.keys().all(|text| known(text)),
         "a message that nobody sent"
@@ -127,6 +133,7 @@ async fn everything_acknowledged_survives_kill_9_under_load_three_times() {
     for _ in 0..4 {
         own.push(Group::create(&server, 1).await);
     }
+
     let senders: Vec<(Client, String)> = shared
         .members
         .iter()
@@ -137,6 +144,7 @@ async fn everything_acknowledged_survives_kill_9_under_load_three_times() {
         )
         .collect();
     let mut all: Vec<Sent> = senders.iter().map(|_| Sent::default()).collect();
+
     for round in 0..3 {
         let (acks, stop) = (
             Arc::new(AtomicUsize::new(0)),
@@ -198,17 +206,20 @@ async fn reads_reactions_and_members_survive_kill_9() {
     let (alice, bob) = (&group.admin, &group.members[0]);
     let sent = alice.say(&group.name, "hello").await;
     let path = format!("/v1/messages/{}", sent.text("id"));
+
     for i in 1..=50 {
         bob.put(&format!("{path}/reaction"), &json!({"reaction": i}))
             .await
             .expect(204);
     }
+
     bob.post_nothing(&format!("{path}/read")).await.expect(204);
     alice
         .remove(&group.name, group.members[1].user())
         .await
         .expect(204);
     server.kill9();
+
     server.restart();
     let (alice, bob) = (again(&server, alice), again(&server, bob));
     let receipt = alice
@@ -219,10 +230,12 @@ async fn reads_reactions_and_members_survive_kill_9() {
         (&receipt["read"], &receipt["reaction"]),
         (&json!(true), &json!(50))
     );
+
     assert_eq!(
         bob.get(&path).await.expect(200)["reactions"],
         json!({"50": 1})
     );
+
     let list = bob.get("/v1/conversations").await.expect(200);
     assert_eq!(
         (
@@ -231,6 +244,7 @@ async fn reads_reactions_and_members_survive_kill_9() {
         ),
         (group.name.as_str(), 0)
     );
+
     let gone = again(&server, &group.members[1]);
     gone.get(&group.path(""))
         .await
@@ -252,15 +266,18 @@ async fn a_device_resumes_after_kill_9() {
     for i in 0..10 {
         group.admin.say(&group.name, &format!("m{i}")).await;
     }
+
     socket.until_seq(&group.name, 11).await;
     server.kill9();
     let code = socket.closed().await;
     assert!(matches!(code, None | Some(1001 | 1006 | 1012)), "{code:?}");
+
     server.restart();
     let alice = again(&server, &group.admin);
     for i in 0..10 {
         alice.say(&group.name, &format!("missed {i}")).await;
     }
+
     let mut socket = Socket::open_at(&server, group.members[0].user(), "/v1/ws?resume=wait").await;
     socket
         .send(&json!({"t": "resume", "positions": {&group.name: 11}}))
@@ -279,6 +296,7 @@ async fn keys_and_names_survive_a_restart() {
         .await
         .expect(201);
     let path = "/v1/conversations/kept/messages";
+
     let first = alice
         .post_with_key(path, &json!({"text": "x"}), "send")
         .await

@@ -24,11 +24,13 @@ async fn a_client_that_answers_no_pings_is_dropped_and_one_that_does_stays() {
     let group = Group::create(&server, 1).await;
     let mut alive = Socket::ready(&server, group.admin.user()).await;
     assert_eq!(alive.frames[0].number("heartbeat_ms"), 400);
+
     let mut silent = Socket::ready(&server, group.members[0].user()).await;
     eventually("both are counted", || async {
         (sessions(&server).await == 2).then_some(())
     })
     .await;
+
     // `silent` is not read, so it answers nothing; `alive` answers while it is read.
     let reading = tokio::spawn(async move {
         let marker = alive
@@ -36,14 +38,17 @@ async fn a_client_that_answers_no_pings_is_dropped_and_one_that_does_stays() {
             .await;
         (alive, marker)
     });
+
     eventually("the silent one is dropped", || async {
         (sessions(&server).await == 1).then_some(())
     })
     .await;
     assert_eq!(silent.closed().await, None, "dropped, not closed");
+
     // The other one was pinged as often, and is still there after a good number of beats more.
     tokio::time::sleep(Duration::from_millis(2_000)).await;
     group.admin.say(&group.name, "the marker").await;
+
     let (_alive, _marker) = reading.await.unwrap();
     assert_eq!(sessions(&server).await, 1);
 }
@@ -65,11 +70,13 @@ async fn one_user_too_fast_is_429_with_a_time_to_wait_and_others_are_served() {
         "{}",
         refused.len()
     );
+
     for answer in &refused {
         answer.refused(429, "rate_limited");
         let wait: u64 = answer.header("retry-after").parse().unwrap();
         assert!((1..=60).contains(&wait), "{wait}");
     }
+
     other.get("/v1/conversations").await.expect(200);
     eventually("it is served again", || async {
         (fast.get("/v1/conversations").await.status == 200).then_some(())
@@ -106,6 +113,7 @@ async fn one_session_too_many_of_a_user_is_closed_with_4429_and_the_others_stay(
     let mut refused = Socket::open(&server, user).await;
     assert_eq!(refused.closed().await, Some(4429));
     assert!(refused.frames.is_empty(), "{:?}", refused.frames);
+
     Socket::ready(&server, group.members[0].user()).await;
     gone.vanish();
     eventually("there is a place again", || async {
@@ -113,6 +121,7 @@ async fn one_session_too_many_of_a_user_is_closed_with_4429_and_the_others_stay(
         matches!(socket.next().await, Next::Frame(_)).then_some(())
     })
     .await;
+
     let said = group.members[0].say(&group.name, "hello").await;
     kept.until("the message", |frame| frame["id"] == said["id"])
         .await;
@@ -154,6 +163,7 @@ async fn every_refused_request_is_in_the_log_by_its_id_and_no_token_or_text_is()
     let json_type = ("content-type", "application/json");
     let long = json!({"text": "x".repeat(200_000)}).to_string();
     let text = json!({"text": secret_text}).to_string();
+
     let requests = [
         (
             &stranger,
@@ -187,6 +197,7 @@ async fn every_refused_request_is_in_the_log_by_its_id_and_no_token_or_text_is()
         (&forged, Method::GET, "/v1/ws", "", 401),
         (&stranger, Method::GET, "/v1/ws", "", 426),
     ];
+
     for (i, (client, method, path, body, status)) in requests.into_iter().enumerate() {
         let id = format!("refused-{i}.{status}");
         let headers = [("x-request-id", id.as_str()), json_type];
@@ -203,12 +214,14 @@ async fn every_refused_request_is_in_the_log_by_its_id_and_no_token_or_text_is()
         })
         .await;
     }
+
     let log = server.log();
     let line_of = |id: &str| {
         log.lines()
             .find(|line| line.contains(id))
             .unwrap_or_default()
     };
+
     for (id, code, user) in [
         ("refused-0.403", "not_participant", stranger.user()),
         ("refused-1.400", "invalid", group.admin.user()),
@@ -222,6 +235,7 @@ async fn every_refused_request_is_in_the_log_by_its_id_and_no_token_or_text_is()
             "{id}: {line}"
         );
     }
+
     group.admin.say(&group.name, secret_text).await;
     let log = server.log();
     assert!(!log.contains(secret_text));

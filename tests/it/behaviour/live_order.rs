@@ -13,6 +13,7 @@ async fn sixteen_senders_at_once_are_seen_in_one_order() {
     let server = shared();
     let group = Group::create(&server, 16).await;
     let mut sockets = Vec::new();
+
     for client in group
         .members
         .iter()
@@ -21,6 +22,7 @@ async fn sixteen_senders_at_once_are_seen_in_one_order() {
     {
         sockets.push(Socket::ready(&server, client.user()).await);
     }
+
     let readers: Vec<_> = sockets
         .into_iter()
         .map(|socket| reading(socket, &group.name, 641))
@@ -35,6 +37,7 @@ async fn sixteen_senders_at_once_are_seen_in_one_order() {
             sent
         })
     });
+
     let sent: Vec<_> = join_all(senders)
         .await
         .into_iter()
@@ -49,6 +52,7 @@ async fn sixteen_senders_at_once_are_seen_in_one_order() {
     }
     let history = group.admin.all_events(&group.name).await;
     assert_eq!(history.len(), 641);
+
     for reader in readers {
         let socket = reader.await.unwrap();
         let changes = socket.changes(&group.name);
@@ -75,6 +79,7 @@ async fn conversations_of_one_socket_are_each_in_order() {
     let group = Group::create(&server, 1).await;
     let bob = &group.members[0];
     let mut names = vec![group.name.clone()];
+
     for _ in 0..5 {
         names.push(
             group
@@ -85,6 +90,7 @@ async fn conversations_of_one_socket_are_each_in_order() {
                 .to_owned(),
         );
     }
+
     let mut socket = Socket::ready(&server, bob.user()).await;
     join_all(names.iter().map(|name| async {
         for i in 0..30 {
@@ -92,6 +98,7 @@ async fn conversations_of_one_socket_are_each_in_order() {
         }
     }))
     .await;
+
     for name in &names {
         socket.until_seq(name, 31).await;
         assert_eq!(socket.seqs(name), (2..=31).collect::<Vec<u64>>(), "{name}");

@@ -66,6 +66,7 @@ async fn two_hundred_creations_at_once_all_succeed() {
                 .to_owned()
         })
     });
+
     let names: BTreeSet<String> = join_all(creations)
         .await
         .into_iter()
@@ -90,6 +91,7 @@ async fn of_twenty_creations_of_one_name_one_succeeds_and_the_others_are_409() {
             )
         })
     });
+
     let answers: Vec<_> = join_all(creations)
         .await
         .into_iter()
@@ -98,9 +100,11 @@ async fn of_twenty_creations_of_one_name_one_succeeds_and_the_others_are_409() {
     let (made, refused): (Vec<_>, Vec<_>) =
         answers.iter().partition(|(_, answer)| answer.status == 201);
     assert_eq!(made.len(), 1);
+
     for (_, answer) in refused {
         answer.refused(409, "name_taken");
     }
+
     let (admin, answer) = made[0];
     assert_eq!(answer.json().text("admin"), admin.user());
     assert_eq!(admin.all_events(&name).await.len(), 1);
@@ -120,6 +124,7 @@ async fn a_burst_is_in_the_history_at_once_and_in_the_database_soon() {
     for _ in 0..16 {
         groups.push(Group::create(&server, 1).await);
     }
+
     let senders: Vec<_> = groups
         .into_iter()
         .map(|group| {
@@ -140,6 +145,7 @@ async fn a_burst_is_in_the_history_at_once_and_in_the_database_soon() {
         .map(Result::unwrap)
         .collect();
     drained(&server).await;
+
     for group in &groups {
         let texts: Vec<String> = group.members[0].all_events(&group.name).await[1..]
             .iter()
@@ -170,6 +176,7 @@ async fn every_read_after_the_answer_has_the_write() {
     });
     let group = Group::create(&server, 1).await;
     let (alice, bob) = (&group.admin, &group.members[0]);
+
     for i in 0..25 {
         let sent = alice.say(&group.name, &format!("m{i}")).await;
         let (id, seq) = (sent.text("id"), sent.number("seq"));
@@ -243,12 +250,14 @@ async fn the_delivered_marks_of_twenty_members_keep_up() {
     let server = shared();
     let group = Group::create(&server, 20).await;
     let mut readers = Vec::new();
+
     for member in &group.members {
         let mut socket = Socket::ready(&server, member.user()).await;
         readers.push(tokio::spawn(async move {
             socket.until("an end that does not come", |_| false).await
         }));
     }
+
     // With one row per recipient and message, this would be twenty thousand rows.
     for _ in 0..50 {
         join_all((0..20).map(|i| {
@@ -258,6 +267,7 @@ async fn the_delivered_marks_of_twenty_members_keep_up() {
         }))
         .await;
     }
+
     let sent = group.admin.say(&group.name, "the last").await;
     eventually("all twenty have it delivered", || async {
         let path = format!("/v1/messages/{}/receipts", sent.text("id"));
@@ -269,6 +279,7 @@ async fn the_delivered_marks_of_twenty_members_keep_up() {
             .then_some(())
     })
     .await;
+
     let first = group
         .admin
         .history(&group.name, "order=asc&limit=1")
@@ -290,6 +301,7 @@ async fn a_hundred_online_recipients_get_every_message() {
     let server = shared();
     let group = Group::create(&server, 100).await;
     let mut readers = Vec::new();
+
     for member in &group.members {
         readers.push(reading(
             Socket::ready(&server, member.user()).await,
@@ -297,9 +309,11 @@ async fn a_hundred_online_recipients_get_every_message() {
             21,
         ));
     }
+
     for i in 0..20 {
         group.admin.say(&group.name, &format!("m{i}")).await;
     }
+
     for reader in readers {
         assert_eq!(
             reader.await.unwrap().seqs(&group.name),

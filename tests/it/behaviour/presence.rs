@@ -21,6 +21,7 @@ async fn last_seen_survives_kill_9_of_everything() {
     let group = Group::create(&server, 1).await;
     let bob = group.members[0].user().to_owned();
     group.members[0].say(&group.name, "here").await;
+
     let begun = now_s() * 1_000;
     let bobs = Socket::ready(&server, &bob).await;
     let mut alice = Socket::ready(&server, group.admin.user()).await;
@@ -34,6 +35,7 @@ async fn last_seen_survives_kill_9_of_everything() {
         })
         .await;
     bobs.vanish();
+
     let end = Instant::now() + GONE_WITHIN;
     while alice
         .frames
@@ -49,9 +51,11 @@ async fn last_seen_survives_kill_9_of_everything() {
             panic!("closed with {code:?}");
         }
     }
+
     let ended = now_s() * 1_000;
     server.kill9();
     server.restart();
+
     let admin = server.client(group.admin.user());
     // Who was seen a moment before has half a minute to come back.
     let end = Instant::now() + GONE_WITHIN;
@@ -75,6 +79,7 @@ async fn last_seen_survives_kill_9_of_everything() {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     };
+
     assert!(
         seen % 60_000 == 0 && seen + 60_000 > begun && seen <= ended,
         "{seen} of {begun} to {ended}"

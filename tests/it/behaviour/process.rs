@@ -22,6 +22,7 @@ async fn sigterm_finishes_what_is_begun_tells_the_sockets_and_exits_with_0() {
     for member in &group.members {
         sockets.push(Socket::ready(&server, member.user()).await);
     }
+
     let senders: Vec<_> = group
         .members
         .iter()
@@ -50,12 +51,14 @@ async fn sigterm_finishes_what_is_begun_tells_the_sockets_and_exits_with_0() {
         .collect();
     sockets[0].until_seq(&group.name, 40).await;
     server.ask_to_end();
+
     let closing = sockets.into_iter().map(|mut socket| {
         tokio::spawn(async move {
             let code = socket.closed().await;
             (code, socket.frames)
         })
     });
+
     for closed in join_all(closing).await {
         let (code, frames) = closed.unwrap();
         let reconnect = frames.iter().find(|frame| frame["t"] == "reconnect");
@@ -66,8 +69,10 @@ async fn sigterm_finishes_what_is_begun_tells_the_sockets_and_exits_with_0() {
         );
         assert_eq!(code, Some(1012));
     }
+
     assert!(server.exited().await.success());
     server.restart();
+
     let events = server
         .client(group.admin.user())
         .all_events(&group.name)
@@ -88,6 +93,7 @@ async fn the_operations_port_tells_how_the_process_is() {
     let server = shared();
     let group = Group::create(&server, 1).await;
     group.admin.say(&group.name, "counted").await;
+
     for operator in server.operators() {
         for path in ["/livez", "/readyz"] {
             assert_eq!(operator.get(path).await.status, 200, "{path}");

@@ -35,6 +35,7 @@ async fn conversations_of(server: &Server, zoe: &str, count: usize) -> Vec<(Clie
 async fn listed(client: &Client) -> Vec<String> {
     let mut names = Vec::new();
     let mut cursor = String::new();
+
     loop {
         let page = client
             .get(&format!("/v1/conversations?limit=200{cursor}"))
@@ -72,6 +73,7 @@ async fn one_user_in_five_thousand_conversations_connects_reads_and_resumes() {
     let begun = Instant::now();
     let all = conversations_of(&server, &zoe, CONVERSATIONS).await;
     eprintln!("created {CONVERSATIONS} in {:?}", begun.elapsed());
+
     // Twice: with the heads in memory, and after a restart with none of them.
     for round in ["warm", "cold"] {
         if round == "cold" {
@@ -120,6 +122,7 @@ async fn resumes(server: &Server, zoe: &str, all: &[(Client, String)], round: &s
     }
     let mut socket = Socket::open_at(server, zoe, "/v1/ws?resume=wait").await;
     let mut positions: Vec<(String, u64)> = Vec::new();
+
     for (i, (_, name)) in all.iter().enumerate() {
         // Created at 1; each round wrote once into every fiftieth and misses one in every
         // hundredth.
@@ -128,6 +131,7 @@ async fn resumes(server: &Server, zoe: &str, all: &[(Client, String)], round: &s
         let missed_before = if i % 100 == 0 { rounds - 1 } else { 0 };
         positions.push((name.clone(), 1 + said + missed_before));
     }
+
     assert_eq!(positions[1].1, before);
     let frames = positions.len().div_ceil(500);
     for (i, part) in positions.chunks(500).enumerate() {
@@ -139,6 +143,7 @@ async fn resumes(server: &Server, zoe: &str, all: &[(Client, String)], round: &s
             .send(&json!({"t": "resume", "positions": part, "more": i + 1 < frames}))
             .await;
     }
+
     socket.until_t("ready").await;
     eprintln!("{round}: resumed after {:?}", begun.elapsed());
     assert_eq!(texts(&socket, &missed), all.len() / 100);
@@ -147,6 +152,7 @@ async fn resumes(server: &Server, zoe: &str, all: &[(Client, String)], round: &s
         "{:?}",
         socket.frames.last()
     );
+
     let live: usize = socket
         .frames
         .iter()
@@ -173,14 +179,17 @@ async fn ten_thousand_members_of_one_conversation() {
         .collect();
     // Some are connected before they are added: they hear of it by their own `joined`.
     let mut sockets = Vec::new();
+
     for user in &online[..ONLINE / 2] {
         sockets.push(Socket::ready(&server, user).await);
     }
+
     let begun = Instant::now();
     for batch in members.chunks(1_000) {
         let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
         admin.add(&name, &batch).await.expect(200);
     }
+
     eprintln!("added {MEMBERS} in {:?}", begun.elapsed());
     admin
         .add(&name, &["one-too-many"])
@@ -189,6 +198,7 @@ async fn ten_thousand_members_of_one_conversation() {
     for user in &online[ONLINE / 2..] {
         sockets.push(Socket::ready(&server, user).await);
     }
+
     let first = 1 + MEMBERS.div_ceil(1_000) as u64 + 1;
     let count = 100;
     let last = first + count - 1;
@@ -197,6 +207,7 @@ async fn ten_thousand_members_of_one_conversation() {
         .map(|socket| reading(socket, &name, last))
         .collect();
     let mut slowest = Duration::ZERO;
+
     for i in 0..count {
         let begun = Instant::now();
         let sent = admin.say(&name, &format!("m{i}")).await;
@@ -204,9 +215,11 @@ async fn ten_thousand_members_of_one_conversation() {
         assert_eq!(sent.number("seq"), first + i);
     }
     eprintln!("slowest of {count} sends: {slowest:?}");
+
     // Not a measurement: with work for each member in the way of a send, it would be far beyond
     // this.
     assert!(slowest < DEADLINE / 10, "a send took {slowest:?}");
+
     let mut sockets: Vec<Socket> = join_all(readers)
         .await
         .into_iter()
@@ -234,11 +247,13 @@ async fn ten_thousand_members_of_one_conversation() {
     }
     let sent = admin.history(&name, "limit=1").await.list("items")[0].clone();
     removing(admin, &name, &online, &mut sockets, last).await;
+
     // Too many for delivered marks by themselves; a mark that was made later, in a small
     // conversation, is there.
     let small = admin.create(&[online[1].as_str()]).await;
     let control = admin.say(small.text("name"), "marked").await;
     let end = Instant::now() + DEADLINE;
+
     while admin
         .receipt_of(&control, online[1])
         .await
@@ -247,6 +262,7 @@ async fn ten_thousand_members_of_one_conversation() {
         assert!(Instant::now() < end, "no mark in the small conversation");
         sockets[1].request(json!({"t": "ping"})).await;
     }
+
     let receipt = admin.receipt_of(&sent, online[1]).await.expect("a receipt");
     assert_eq!(receipt["delivered"], false, "marks over 1,000 members");
 }
@@ -261,6 +277,7 @@ async fn removing(
 ) {
     admin.remove(name, online[0]).await.expect(204);
     admin.say(name, "after").await;
+
     let left = sockets[0]
         .until("one's own left", |frame| frame["kind"] == "left")
         .await;
@@ -268,20 +285,24 @@ async fn removing(
         (left.text("user"), left.number("seq")),
         (online[0].as_str(), last + 1)
     );
+
     sockets[1].until_seq(name, last + 2).await;
     // Whatever came would have come before this answer.
     sockets[0].request(json!({"t": "ping"})).await;
+
     assert_eq!(
         sockets[0].seqs(name).last(),
         Some(&(last + 1)),
         "nothing after one's own left"
     );
+
     let answer = sockets[0]
         .request(json!({"t": "send", "conversation": name, "text": "still here?"}))
         .await;
     assert_eq!(answer["problem"]["code"], "not_participant");
     let mut after = String::new();
     let mut seen = 0;
+
     loop {
         let page = admin
             .get(&format!(
@@ -300,5 +321,6 @@ async fn removing(
         };
         after = format!("&after={next}");
     }
+
     assert_eq!(seen, MEMBERS - 1);
 }

@@ -26,6 +26,7 @@ async fn a_slow_reader_is_closed_and_the_others_do_not_notice() {
     let group = Group::create(&server, 1).await;
     let bob = &group.members[0];
     let mut slow = Vec::new();
+
     for _ in 0..SLOW {
         let opening = Opening {
             header_token: Some(token(bob.user())),
@@ -36,6 +37,7 @@ async fn a_slow_reader_is_closed_and_the_others_do_not_notice() {
         socket.until_t("ready").await;
         slow.push(socket);
     }
+
     let mut quick = Socket::ready(&server, bob.user()).await;
     let before = resident_kib(&server);
     let text = "x".repeat(16_000);
@@ -45,18 +47,22 @@ async fn a_slow_reader_is_closed_and_the_others_do_not_notice() {
         // machine.
         quick.until_seq(&group.name, i * 10 + 1).await;
     }
+
     assert_eq!(
         quick.seqs(&group.name),
         (2..=MESSAGES + 1).collect::<Vec<u64>>(),
         "the quick device got all"
     );
+
     let grown = resident_kib(&server).saturating_sub(before);
     assert!(grown < 200 * 1_024, "the server grew by {grown} KiB");
+
     eventually("all that take nothing are given up", async || {
         let closed = server.metric("rookery_session_slow_total").await;
         (closed >= SLOW as f64).then_some(())
     })
     .await;
+
     for mut socket in slow {
         let code = socket.closed().await;
         assert!(
@@ -71,12 +77,14 @@ async fn a_slow_reader_is_closed_and_the_others_do_not_notice() {
             "what it got has no hole"
         );
     }
+
     // It comes back and goes on where it was, or is told of the gap.
     let mut socket = Socket::open_at(&server, bob.user(), "/v1/ws?resume=wait").await;
     socket
         .send(&json!({"t": "resume", "positions": {&group.name: MESSAGES - 10}}))
         .await;
     socket.until_t("ready").await;
+
     assert_eq!(
         socket.seqs(&group.name),
         (MESSAGES - 9..=MESSAGES + 1).collect::<Vec<u64>>()
@@ -114,6 +122,7 @@ async fn memory_stays_bounded_while_some_on_every_node_never_read() {
         }
     };
     flood(WARM).await;
+
     let mut slow = Vec::new();
     for member in &group.members {
         let header_token = Some(token(member.user()));
@@ -126,16 +135,20 @@ async fn memory_stays_bounded_while_some_on_every_node_never_read() {
         socket.until_t("ready").await;
         slow.push(socket);
     }
+
     let before = resident_kib(&server);
     flood(FLOOD).await;
+
     let grown = resident_kib(&server).saturating_sub(before);
     eprintln!("grown by {grown} KiB");
     assert!(grown < GROWTH_KIB, "the server grew by {grown} KiB");
+
     let closed = server.metric("rookery_session_slow_total").await;
     assert!(
         closed == 0.0,
         "{closed} were closed though nobody was silent for long enough"
     );
+
     // They read again, side by side and step by step: with so small a buffer each takes its time.
     let last = WARM / 16 * 16 + FLOOD + 1;
     join_all(slow.iter_mut().map(async |socket| {
@@ -144,6 +157,7 @@ async fn memory_stays_bounded_while_some_on_every_node_never_read() {
         }
     }))
     .await;
+
     for socket in slow {
         // They got what is newest, with a gap for what was too far back.
         let (seen, gaps) = (socket.seqs(&group.name), socket.gaps(&group.name));
@@ -169,6 +183,7 @@ async fn a_burst_closes_neither_its_sender_nor_readers_that_keep_up() {
     let server = Server::start();
     let group = Group::create(&server, 6).await;
     let mut readers = Vec::new();
+
     for member in &group.members {
         readers.push(reading(
             Socket::ready(&server, member.user()).await,
@@ -176,6 +191,7 @@ async fn a_burst_closes_neither_its_sender_nor_readers_that_keep_up() {
             LARGE + SMALL + 1,
         ));
     }
+
     let mut sender = Socket::ready(&server, group.admin.user()).await;
     for text in (0..LARGE)
         .map(|_| "x".repeat(16_000))
@@ -185,6 +201,7 @@ async fn a_burst_closes_neither_its_sender_nor_readers_that_keep_up() {
             .post(json!({"t": "send", "conversation": &group.name, "text": text}))
             .await;
     }
+
     sender.until_seq(&group.name, LARGE + SMALL + 1).await;
     let all: Vec<u64> = (2..=LARGE + SMALL + 1).collect();
     for reader in readers {
@@ -196,6 +213,7 @@ async fn a_burst_closes_neither_its_sender_nor_readers_that_keep_up() {
             "open"
         );
     }
+
     assert_eq!(sender.seqs(&group.name), all);
     assert_eq!(
         sender.request(json!({"t": "ping"})).await["t"],

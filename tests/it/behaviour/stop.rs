@@ -40,6 +40,7 @@ async fn send_until_closed(
             }
         }
     };
+
     let code = tokio::time::timeout(DEADLINE, ended)
         .await
         .expect("the socket ends");
@@ -54,6 +55,7 @@ async fn sigterm_under_live_sends_loses_nothing_and_tells_every_socket() {
     let mut server = Server::start_with(&["--frames-per-second-max", "10000"]);
     let group = Group::create(&server, 6).await;
     let mut senders = Vec::new();
+
     for (i, member) in group.members.iter().enumerate() {
         let socket = Socket::ready(&server, member.user()).await;
         senders.push(tokio::spawn(send_until_closed(
@@ -62,6 +64,7 @@ async fn sigterm_under_live_sends_loses_nothing_and_tells_every_socket() {
             i,
         )));
     }
+
     eventually("sends flow", || async {
         (group
             .admin
@@ -73,9 +76,11 @@ async fn sigterm_under_live_sends_loses_nothing_and_tells_every_socket() {
             .then_some(())
     })
     .await;
+
     assert!(server.terminate().await.success());
     let ended = join_all(senders).await;
     server.restart();
+
     let events = server
         .client(group.admin.user())
         .all_events(&group.name)

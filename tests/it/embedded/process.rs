@@ -37,6 +37,7 @@ async fn run_to_end(arguments: &[&str]) -> Output {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
+
     let end = Instant::now() + DEADLINE;
     while child.try_wait().unwrap().is_none() {
         if Instant::now() > end {
@@ -48,6 +49,7 @@ async fn run_to_end(arguments: &[&str]) -> Output {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+
     child.wait_with_output().unwrap()
 }
 
@@ -66,6 +68,7 @@ async fn a_second_process_on_the_same_folder_is_refused() {
         folder,
     ])
     .await;
+
     refusal(&output, folder);
     // The first one is unharmed.
     Group::create(&server, 1).await;
@@ -86,6 +89,7 @@ async fn a_port_in_use_is_refused() {
     ])
     .await;
     refusal(&output, &address);
+
     let operations = server.process().operations().to_string();
     let output = run_to_end(&[
         "dev",
@@ -120,6 +124,7 @@ async fn another_number_of_shards_on_the_same_data_is_refused() {
     let mut server = Server::start_with(&["--shards", "4"]);
     Group::create(&server, 1).await;
     assert!(server.terminate().await.success());
+
     let data = server.process().data();
     let output = run_to_end(&[
         "dev",
@@ -133,6 +138,7 @@ async fn another_number_of_shards_on_the_same_data_is_refused() {
         "8",
     ])
     .await;
+
     refusal(&output, "shards");
     server.restart();
     Group::create(&server, 1).await;

@@ -60,6 +60,7 @@ async fn whole(deployment: &Breakable) {
 async fn a_node_is_killed_and_its_standbys_take_over_and_later_it_takes_over_in_turn() {
     let deployment = breakable().await;
     whole(&deployment).await;
+
     let load = Load::start(deployment.server()).await;
     deployment.cluster().command(&["kill", "node-1"]).await;
     load.flows("while node-1 is gone").await;
@@ -67,6 +68,7 @@ async fn a_node_is_killed_and_its_standbys_take_over_and_later_it_takes_over_in_
         (owned(&deployment, "node-2", "node-1").await == 0).then_some(())
     })
     .await;
+
     deployment.cluster().command(&["start", "node-1"]).await;
     whole(&deployment).await;
     deployment.cluster().command(&["kill", "node-2"]).await;
@@ -75,6 +77,7 @@ async fn a_node_is_killed_and_its_standbys_take_over_and_later_it_takes_over_in_
         (owned(&deployment, "node-1", "node-1").await > 0).then_some(())
     })
     .await;
+
     deployment.cluster().command(&["start", "node-2"]).await;
     whole(&deployment).await;
     load.finish().await;
@@ -87,6 +90,7 @@ async fn added_and_listed(deployment: &Breakable, group: &Group) -> bool {
     if group.admin.add(&group.name, &[&user]).await.status != 200 {
         return false;
     }
+
     let reader = deployment.server().client(&user);
     eventually("the list has the conversation", || async {
         let list = reader.get("/v1/conversations").await;
@@ -106,6 +110,7 @@ async fn added_and_listed(deployment: &Breakable, group: &Group) -> bool {
         has.then_some(())
     })
     .await;
+
     true
 }
 
@@ -113,10 +118,12 @@ async fn added_and_listed(deployment: &Breakable, group: &Group) -> bool {
 async fn a_list_has_every_acknowledged_addition_or_says_how_old_it_is_when_a_node_dies() {
     let deployment = breakable().await;
     whole(&deployment).await;
+
     let mut groups = Vec::new();
     for _ in 0..24 {
         groups.push(Group::create(deployment.server(), 1).await);
     }
+
     for node in ["node-1", "node-2"] {
         let before = join_all(
             groups
@@ -149,11 +156,13 @@ async fn a_node_is_paused_until_its_shards_are_taken_and_stands_by_when_it_goes_
     whole(&deployment).await;
     let load = Load::start(deployment.server()).await;
     deployment.cluster().command(&["pause", "node-3"]).await;
+
     // Its sockets hang with it; what its shards do meanwhile the table tells.
     eventually("node-3 is first nowhere", || async {
         (owned(&deployment, "node-1", "node-3").await == 0).then_some(())
     })
     .await;
+
     deployment.cluster().command(&["resume", "node-3"]).await;
     load.flows("when it goes on").await;
     whole(&deployment).await;

@@ -73,6 +73,7 @@ async fn each_node_in_turn_is_asked_to_stop_and_no_request_fails_and_no_takeover
     let deployment = breakable().await;
     in_sync(deployment.cluster(), &NODES).await;
     let load = Load::start(deployment.server()).await;
+
     for (node, other) in [
         ("node-1", "node-2"),
         ("node-2", "node-3"),
@@ -107,6 +108,7 @@ async fn each_node_in_turn_is_asked_to_stop_and_no_request_fails_and_no_takeover
         deployment.cluster().command(&["start", node]).await;
         in_sync(deployment.cluster(), &NODES).await;
     }
+
     let report = load.finish().await;
     assert!(
         report.not_written.is_empty() && report.unknown.is_empty(),
@@ -139,11 +141,13 @@ async fn all_nodes_are_asked_to_stop_at_once_and_everything_is_there_when_they_a
 pub(crate) async fn evened_out(deployment: &Cluster, nodes: &[&str]) -> usize {
     let least = SHARDS / nodes.len();
     let last = nodes[nodes.len() - 1];
+
     // It has to be there for a while, and a new one is seeded first.
     eventually("it gets something", || async {
         (owned(deployment, last, last).await > 0).then_some(())
     })
     .await;
+
     eventually("the shards are evened out", || async {
         let mut owned_by = Vec::new();
         for node in nodes {
@@ -170,9 +174,11 @@ async fn a_node_that_comes_back_owns_its_share_again_and_nobody_notices() {
     in_sync(deployment, &NODES).await;
     deployment.command(&["stop", "node-3"]).await;
     deployment.command(&["start", "node-3"]).await;
+
     let load = Load::start(&server).await;
     evened_out(deployment, &NODES).await;
     load.flows("when all is even").await;
+
     let report = load.finish().await;
     assert!(
         report.not_written.is_empty() && report.unknown.is_empty(),
@@ -195,12 +201,15 @@ async fn a_fourth_node_joins_and_gets_its_share_and_nobody_notices() {
         .command(&["start", "redis", "node-1", "node-2", "node-3", "routers"])
         .await;
     in_sync(deployment, &NODES).await;
+
     let load = Load::start(&server).await;
     deployment.command(&["start", "node-4"]).await;
     let all = ["node-1", "node-2", "node-3", "node-4"];
     assert_eq!(evened_out(deployment, &all).await, SHARDS / 4);
+
     in_sync(deployment, &all).await;
     load.flows("with four nodes").await;
+
     let report = load.finish().await;
     assert!(
         report.not_written.is_empty() && report.unknown.is_empty(),

@@ -36,6 +36,7 @@ fn told(socket: &Socket, online: bool) -> Vec<String> {
             frame["online"] == true,
         );
     }
+
     newest
         .into_iter()
         .filter(|(_, is)| *is == online)
@@ -71,6 +72,7 @@ async fn all_there(deployment: &Breakable) -> (Group, Vec<Socket>, Socket) {
         read.await;
         sockets.push(Socket::ready(deployment.server(), member.user()).await);
     }
+
     let mut watcher = Socket::ready(deployment.server(), group.admin.user()).await;
     let ok = watcher
         .request(json!({"t": "watch", "conversations": [group.name]}))

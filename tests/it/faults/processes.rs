@@ -63,6 +63,7 @@ async fn all_nodes_and_routers_are_killed_under_load_and_started_again_and_nothi
  {
     let deployment = breakable().await;
     let load = Load::start(deployment.server()).await;
+
     deployment
         .cluster()
         .command(&["kill", "nodes", "routers"])
@@ -92,6 +93,7 @@ async fn two_users_chat_through_different_routers() {
         Client::new(*first, group.admin.user()),
         Client::new(*second, group.members[0].user()),
     );
+
     for i in 0..5 {
         let (from, to) = if i % 2 == 0 {
             (&alice, &bob)

@@ -61,6 +61,7 @@ async fn go_on(deployment: &Breakable, breaks: &str, mends: &str) {
     for member in &group.members {
         sockets.push(Socket::ready(deployment.server(), member.user()).await);
     }
+
     for node in ["node-1", "node-2", "node-3"] {
         let seq = said(&group, "before").await;
         all_get(&mut sockets, &group, seq).await;

@@ -79,8 +79,10 @@ pub(super) async fn line(
             }
         }
     }
+
     let events = group.admin.all_events(&group.name).await;
     compare(&events, &senders, others);
+
     let texts: Vec<&str> = events
         .iter()
         .filter(|e| e["t"] == "message")
@@ -105,15 +107,18 @@ pub(super) async fn line(
             _ => 0,
         });
     }
+
     let events = group.admin.all_events(&group.name).await;
     compare(&events, &senders, others);
     last.store(events.len() as u64, Ordering::Relaxed);
+
     let reader = tokio::time::timeout(2 * DEADLINE, reader).await;
     let reader = reader
         .unwrap_or_else(|_| panic!("the reader of {} does not get to its end", group.name))
         .unwrap();
     report.connections += reader.connections;
     report.readers += 1;
+
     for (seen, event) in reader.seen.iter().zip(&events[1..]) {
         assert_eq!(
             (&seen["seq"], &seen["id"]),
@@ -122,6 +127,7 @@ pub(super) async fn line(
             group.name
         );
     }
+
     assert_eq!(reader.seen.len() + 1, events.len());
     report
 }
@@ -135,6 +141,7 @@ fn compare(events: &[Value], senders: &[Sender], others: &[&str]) {
         }
         found.entry(event.text("text")).or_default().push(event);
     }
+
     let mut known = 0;
     for sender in senders {
         let mut before = 0;
@@ -167,6 +174,7 @@ fn compare(events: &[Value], senders: &[Sender], others: &[&str]) {
         }
         assert!(!sender.sent.is_empty(), "{} sent nothing", sender.user);
     }
+
     assert_eq!(
         known,
         found.values().map(Vec::len).sum::<usize>(),

@@ -75,6 +75,7 @@ impl Load {
             turn: Arc::default(),
         };
         let mut lines = Vec::new();
+
         for _ in 0..CONVERSATIONS {
             let group = Group::create(server, 3).await;
             let last: Arc<AtomicU64> = Arc::default();
@@ -107,6 +108,7 @@ impl Load {
                 last,
             });
         }
+
         let load = Self { target, lines };
         load.flows("at the start").await;
         load

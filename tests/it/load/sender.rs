@@ -130,6 +130,7 @@ impl Sender {
             socket = lives.then_some(open);
             tokio::time::sleep(PAUSE).await;
         }
+
         self
     }
 
@@ -150,6 +151,7 @@ impl Sender {
         let Ok(answer) = client.try_call(Method::GET, &path, &[], Bytes::new()).await else {
             return;
         };
+
         match (answer.status, answer.header("rookery-stale")) {
             (200, "") => {
                 let page = answer.json();
@@ -179,6 +181,7 @@ pub(crate) async fn send(client: &Client, conversation: &str, key: &str) -> Outc
         ("idempotency-key", key),
     ];
     let body = json!({"text": key}).to_string();
+
     match client
         .try_call(Method::POST, &path, &headers, body.into())
         .await
@@ -203,6 +206,7 @@ async fn send_frame(socket: &mut Socket, conversation: &str, key: &str) -> (Outc
         ))
         .await;
     let end = Instant::now() + ANSWERED_WITHIN;
+
     loop {
         let Some(left) = end.checked_duration_since(Instant::now()) else {
             panic!("{key} was not answered within {ANSWERED_WITHIN:?}")

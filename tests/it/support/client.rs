@@ -72,9 +72,11 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {token}"));
         }
+
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
+
         let whole = async {
             let response = self
                 .http
@@ -93,6 +95,7 @@ impl Client {
                 body,
             })
         };
+
         let answer: Answer = tokio::time::timeout(ANSWER_WITHIN, whole)
             .await
             .map_err(|elapsed| elapsed.to_string())??;
@@ -286,6 +289,7 @@ impl Answer {
             "{self:?}"
         );
         assert_eq!(self.header("content-type"), "application/problem+json");
+
         let problem = self.json();
         for field in ["type", "title", "detail"] {
             assert!(
@@ -293,6 +297,7 @@ impl Answer {
                 "{field} is empty: {problem}"
             );
         }
+
         assert_eq!(problem.number("status"), u64::from(status));
         assert_eq!(problem["retryable"], matches!(status, 429 | 503));
         assert_eq!(problem.text("request_id"), self.header("x-request-id"));
@@ -306,6 +311,7 @@ impl Answer {
             matches!(status, 429 | 503),
             "{self:?}"
         );
+
         problem
     }
 }

@@ -19,6 +19,7 @@ pub(crate) fn check(method: &Method, path: &str, answer: &Answer) {
     if answer.status == 421 {
         return;
     }
+
     let Some(item) = path_item(path.split('?').next().unwrap_or_default()) else {
         return;
     };
@@ -27,6 +28,7 @@ pub(crate) fn check(method: &Method, path: &str, answer: &Answer) {
     } else {
         method.as_str().to_lowercase()
     };
+
     let shown = || format!("{method} {path}: {answer:?}");
     let Some(operation) = item.get(&documented) else {
         let is_preflight = *method == Method::OPTIONS && answer.status == 204;
@@ -38,11 +40,13 @@ pub(crate) fn check(method: &Method, path: &str, answer: &Answer) {
         return;
     };
     let response = &operation["responses"][answer.status.to_string()];
+
     assert!(
         !response.is_null(),
         "docs/openapi.json does not know this status: {}",
         shown()
     );
+
     let response = resolved(response);
     for (name, header) in response["headers"].as_object().into_iter().flatten() {
         let is_there = answer.headers.contains_key(name.as_str());
@@ -52,6 +56,7 @@ pub(crate) fn check(method: &Method, path: &str, answer: &Answer) {
             shown()
         );
     }
+
     if let (Some(codes), false) = (response["x-codes"].as_array(), answer.body.is_empty()) {
         let problem = answer.json();
         assert!(
@@ -72,6 +77,7 @@ fn path_item(path: &str) -> Option<&'static Value> {
             .map(str::to_owned)
             .collect()
     };
+
     let asked: Vec<String> = segments(path);
     let fits = |template: &str| {
         let template: Vec<String> = segments(template);
@@ -80,6 +86,7 @@ fn path_item(path: &str) -> Option<&'static Value> {
         };
         template.len() == asked.len() && template.iter().zip(&asked).all(one)
     };
+
     DOCUMENT["paths"]
         .as_object()
         .unwrap()

@@ -86,6 +86,7 @@ pub(crate) async fn direct(
         .unwrap()
         .expect("a table");
     let node = NodeId::from(node);
+
     let only = Table {
         nodes: table
             .nodes
@@ -95,12 +96,14 @@ pub(crate) async fn direct(
         rows: table.rows.iter().map(|_| vec![node.clone()]).collect(),
         ..table
     };
+
     let stop = CancellationToken::new();
     let directory = Directory::follow(
         Arc::new(Fixed(only)),
         Duration::from_secs(3_600),
         stop.clone(),
     );
+
     let patient = link::Config {
         heartbeats_missed_max: u32::MAX,
         ..link::Config::front()
@@ -116,6 +119,7 @@ pub(crate) async fn direct(
         links,
         None,
     );
+
     // Until the test ends.
     served(router, stop).await
 }

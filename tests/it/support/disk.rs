@@ -10,6 +10,7 @@ use std::path::Path;
 /// The files under a folder that have one of these words, each with the word.
 pub(crate) fn files_with(folder: &Path, words: &[&str]) -> Vec<String> {
     let mut found = Vec::new();
+
     // A folder that is gone meanwhile has nothing, and neither has such a file.
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -30,5 +31,6 @@ pub(crate) fn files_with(folder: &Path, words: &[&str]) -> Vec<String> {
                 .map(|word| format!("{word} in {}", path.display())),
         );
     }
+
     found
 }

@@ -134,6 +134,7 @@ impl Process {
         if ready.exists() {
             std::fs::remove_file(&ready).unwrap();
         }
+
         let log = OpenOptions::new()
             .create(true)
             .append(true)
@@ -157,12 +158,14 @@ impl Process {
             .spawn()
             .unwrap();
         let watchdog = watchdog(child.id(), folder);
+
         let Some(addresses) = wait_for(&ready, &mut child) else {
             drop(child.kill());
             self.show_log();
             panic!("the server did not become ready");
         };
         let address = |name: &str| addresses.text(name).parse().unwrap();
+
         self.running = Some(Running {
             child,
             watchdog,

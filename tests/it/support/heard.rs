@@ -28,11 +28,13 @@ impl Talk {
     async fn history_is_in(&self, server: &Server, heard: &Heard, at: usize) -> u64 {
         let group = &self.groups[at];
         let reader = server.client(group.admin.user());
+
         // Whoever has just started may still open a shard.
         eventually("the group is served", || async {
             (reader.get(&group.path("/messages?limit=1")).await.status == 200).then_some(())
         })
         .await;
+
         let events = reader.all_events(&group.name).await;
         for sent in heard.0.iter().filter(|sent| sent.group == at) {
             let found: Vec<&Value> = events
@@ -52,6 +54,7 @@ impl Talk {
                 .expect(200);
             assert_eq!(shown["text"], json!(sent.key), "its id leads to it");
         }
+
         events.len() as u64
     }
 
@@ -97,6 +100,7 @@ impl Talk {
             (one.number("participants_count"), one.text("admin")),
             (3, group.admin.user())
         );
+
         gone.post(&group.path("/messages"), &json!({"text": "x"}))
             .await
             .refused(403, "not_participant");

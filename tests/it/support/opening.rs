@@ -70,21 +70,25 @@ impl Socket {
                 .headers_mut()
                 .insert("authorization", format!("Bearer {token}").parse().unwrap());
         }
+
         if let Some(token) = opening.subprotocol_token {
             let list = format!("rookery.v1, rookery.bearer.{token}");
             request
                 .headers_mut()
                 .insert("sec-websocket-protocol", list.parse().unwrap());
         }
+
         let tcp = TcpSocket::new_v4().unwrap();
         if let Some(bytes) = opening.receive_buffer {
             tcp.set_recv_buffer_size(bytes).unwrap();
         }
+
         let tcp = timeout(DEADLINE, tcp.connect(address))
             .await
             .expect("a connection in time")
             .unwrap();
         let upgrade = timeout(DEADLINE, tokio_tungstenite::client_async(request, tcp)).await;
+
         match upgrade.expect("an answer to the upgrade in time") {
             Ok((stream, _)) => Ok(Self::over(stream)),
             Err(Error::Http(response)) => Err(response.status().as_u16()),
@@ -107,6 +111,7 @@ impl Socket {
             "authorization",
             format!("Bearer {}", token(user)).parse().unwrap(),
         );
+
         let whole = async {
             let tcp = TcpStream::connect(address)
                 .await

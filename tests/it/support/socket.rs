@@ -167,6 +167,7 @@ impl Socket {
                 .expect("taken in time")
                 .expect("taken");
         }
+
         timeout(DEADLINE, self.stream.flush())
             .await
             .expect("sent in time")

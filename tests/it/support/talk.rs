@@ -115,6 +115,7 @@ impl Talk {
             gone.push(leaver);
             groups.push(group);
         }
+
         let (groups, sent, over) = (Arc::new(groups), Arc::default(), Arc::default());
         let talk = Self {
             groups,

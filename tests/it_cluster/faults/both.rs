@@ -29,6 +29,7 @@ async fn send(client: &Client, conversation: &str, text: &str) -> (u16, String) 
         ("content-type", "application/json"),
         ("idempotency-key", text),
     ];
+
     match client.try_call(Method::POST, &path, &headers, body).await {
         Ok(answer) if answer.status == 201 => (201, String::new()),
         Ok(answer) => (

@@ -147,11 +147,13 @@ async fn an_owner_that_does_not_know_yet_that_its_shard_was_taken_appends_nothin
     let mut hand = Hand::new(cluster);
     // All of them before the first is taken: what is taken stays so, and creates nothing any more.
     let mut groups = BTreeMap::new();
+
     while groups.len() < 4 {
         let group = Group::create(&server, 1).await;
         group.admin.say(&group.name, "before").await;
         groups.insert(shard_of(&group.name, SHARDS), group);
     }
+
     crate::behaviour::load::drained(&server).await;
     for (shard, group) in groups {
         hand.take(shard);
@@ -188,16 +190,19 @@ async fn a_paused_owner_whose_shards_were_taken_appends_nothing_and_serves_no_un
     let mut hand = Hand::new(cluster);
     // So many that node-1 owns some of them.
     let mut groups = Vec::new();
+
     for _ in 0..24 {
         let group = Group::create(&server, 1).await;
         group.admin.say(&group.name, "before").await;
         groups.push(group);
     }
+
     let owned: Vec<usize> = (0..SHARDS)
         .filter(|&shard| hand.control(shard)["owner"] == "node-1")
         .collect();
     assert!(!owned.is_empty(), "node-1 owns nothing");
     let of_node = |group: &Group| owned.contains(&shard_of(&group.name, SHARDS));
+
     // Requests that are on their way when it is paused: they lie in its sockets until it goes on.
     let seeds = || {
         (1..=6)
@@ -211,17 +216,20 @@ async fn a_paused_owner_whose_shards_were_taken_appends_nothing_and_serves_no_un
         .map(|group| (Client::new(patient, group.admin.user()), group.name.clone()))
         .collect();
     assert!(!direct.is_empty(), "node-1 has none of the conversations");
+
     for (client, name) in &direct {
         assert!(
             is_unmarked(client, &format!("/v1/conversations/{name}/messages")).await,
             "while it owns them it reads"
         );
     }
+
     // And appends that it is in the middle of. What is acknowledged of them was written before it
     // lost its shards.
     let busy = keep_busy(&direct);
     tokio::time::sleep(Duration::from_millis(500)).await;
     cluster.command(&["pause", "node-1"]).await;
+
     let waiting: Vec<_> = direct
         .iter()
         .cloned()
@@ -239,21 +247,26 @@ async fn a_paused_owner_whose_shards_were_taken_appends_nothing_and_serves_no_un
         })
         .collect();
     tokio::time::sleep(TAKEN_AFTER).await;
+
     for &shard in &owned {
         hand.take(shard);
     }
+
     let _beating = Hand::new(cluster).keep(owned.clone());
     let before: Vec<Streams> = owned.iter().map(|&shard| hand.streams(shard)).collect();
     cluster.command(&["resume", "node-1"]).await;
+
     for waiting in waiting {
         let (unmarked, sent) = waiting.await.unwrap();
         eprintln!("unmarked: {unmarked}, sent: {sent:?}");
         assert!(!unmarked, "it read without a mark what it no longer owned");
         assert_ne!(sent, Some(201), "it acknowledged what it no longer could");
     }
+
     // It has had the time for many renewals, and sees that it lost them.
     let quick = direct::direct(cluster, seeds(), "node-1", Duration::from_millis(300)).await;
     reads_nothing_unmarked(quick, groups.iter().filter(|group| of_node(group))).await;
+
     for (&shard, before) in owned.iter().zip(&before) {
         assert_eq!(&hand.streams(shard), before, "it appended to shard {shard}");
         assert_eq!(
@@ -262,6 +275,7 @@ async fn a_paused_owner_whose_shards_were_taken_appends_nothing_and_serves_no_un
             "it took shard {shard} back"
         );
     }
+
     busy.iter().for_each(tokio::task::JoinHandle::abort);
     goes_on(&groups).await;
 }

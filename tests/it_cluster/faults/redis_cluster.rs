@@ -36,6 +36,7 @@ async fn a_master_is_killed_under_load_and_its_replica_takes_over_and_nothing_ac
     let masters = servers::with_role(cluster, SERVERS, true);
     let (killed, _) = masters[0].clone();
     cluster.command(&["kill", &killed]).await;
+
     let others: Vec<_> = servers::servers(cluster, SERVERS)
         .into_iter()
         .filter(|(name, _)| *name != killed)
@@ -52,6 +53,7 @@ async fn a_master_is_killed_under_load_and_its_replica_takes_over_and_nothing_ac
             .then_some(())
     })
     .await;
+
     // What took over has no replica itself: nothing is acknowledged there until one is back, rather
     // than once only.
     cluster.command(&["start", "redis"]).await;
@@ -100,6 +102,7 @@ async fn without_any_replica_sends_are_503_not_replicated_until_one_is_back() {
     let cluster = server.cluster();
     let load = Load::start(&server).await;
     stop_replicas(cluster).await;
+
     let group = load.groups()[0];
     eventually("a send is refused as not replicated", || async {
         let answer = group
@@ -112,6 +115,7 @@ async fn without_any_replica_sends_are_503_not_replicated_until_one_is_back() {
         (answer.status == 503 && answer.json()["code"] == "not_replicated").then_some(())
     })
     .await;
+
     let before = load.acknowledged();
     tokio::time::sleep(std::time::Duration::from_secs(2)).await;
     assert_eq!(
@@ -119,8 +123,10 @@ async fn without_any_replica_sends_are_503_not_replicated_until_one_is_back() {
         before,
         "nothing is acknowledged with one copy only"
     );
+
     cluster.command(&["start", "redis"]).await;
     load.flows("when the replicas are back").await;
+
     // The one that was refused may have been written after all: not a message of the load.
     let report = load.finish_but(&["alone"]).await;
     assert!(

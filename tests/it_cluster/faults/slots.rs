@@ -33,6 +33,7 @@ async fn migrate(cluster: &Cluster, slot: &str) {
     let to_id: String = told(to, &["CLUSTER", "MYID"]);
     told::<()>(to, &["CLUSTER", "SETSLOT", slot, "IMPORTING", &from_id]);
     told::<()>(from, &["CLUSTER", "SETSLOT", slot, "MIGRATING", &to_id]);
+
     let (host, port) = (to.ip().to_string(), to.port().to_string());
     let keys: Vec<String> = told(from, &["CLUSTER", "GETKEYSINSLOT", slot, "100"]);
     for key in keys {
@@ -40,6 +41,7 @@ async fn migrate(cluster: &Cluster, slot: &str) {
         // Long enough for appends that find only some of the keys on either side.
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
     }
+
     for (_, server) in [(String::new(), to), (String::new(), from)]
         .into_iter()
         .chain(servers(cluster, SERVERS))

@@ -30,6 +30,7 @@ async fn in_sync(cluster: &Cluster, node: &str) -> usize {
             .filter(|standby| standby["node"] == node && standby["in_sync"] == true)
             .count();
     }
+
     count
 }
 
@@ -38,11 +39,14 @@ async fn a_standby_that_died_is_not_told_to_be_in_sync_for_as_long_as_the_log_wa
     let deployment = breakable().await;
     let cluster = deployment.cluster();
     whole(cluster).await;
+
     let rows = rows(deployment.server()).await;
     let node = rows[0][1].clone();
     assert!(in_sync(cluster, &node).await > 0);
+
     cluster.command(&["kill", &node]).await;
     let end = Instant::now() + TOLD_WITHIN;
+
     loop {
         let count = in_sync(cluster, &node).await;
         if count == 0 {
@@ -54,6 +58,7 @@ async fn a_standby_that_died_is_not_told_to_be_in_sync_for_as_long_as_the_log_wa
         );
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+
     cluster.command(&["start", &node]).await;
     whole(cluster).await;
 }

@@ -39,6 +39,7 @@ async fn streams_are_trimmed_under_load_and_the_memory_of_redis_stays_bounded() 
         "--checkpoint-every",
         "500ms",
     ];
+
     let server = Server::Many(Cluster::start_alone(BACKEND, &flags));
     let cluster = server.cluster();
     let redis = cluster.port("redis-1");
@@ -46,8 +47,10 @@ async fn streams_are_trimmed_under_load_and_the_memory_of_redis_stays_bounded() 
     let group = Group::create(&server, 15).await;
     let text = "x".repeat(TEXT_BYTES);
     told::<()>(redis, &["CONFIG", "RESETSTAT"]);
+
     let before = used();
     let mut highest = 0;
+
     for _ in 0..MESSAGES / 16 {
         join_all(
             group
@@ -59,8 +62,10 @@ async fn streams_are_trimmed_under_load_and_the_memory_of_redis_stays_bounded() 
         .await;
         highest = highest.max(used().saturating_sub(before));
     }
+
     eprintln!("grown by {highest} bytes at most");
     assert!(highest < PEAK_MAX, "Redis grew by {highest} bytes");
+
     eventually("the streams are trimmed", || async {
         let keys: Vec<String> = told(redis, &["KEYS", "{*}:messages"]);
         assert!(!keys.is_empty());
@@ -71,6 +76,7 @@ async fn streams_are_trimmed_under_load_and_the_memory_of_redis_stays_bounded() 
         (kept < KEPT_MAX).then_some(())
     })
     .await;
+
     // And nothing of it is lost.
     assert_eq!(
         group.admin.all_events(&group.name).await.len(),

@@ -21,6 +21,7 @@ async fn while_redis_is_gone_sends_are_truly_503_and_afterwards_everything_resum
     let load = Load::start(deployment.server()).await;
     deployment.cluster().command(&["stop", "redis-1"]).await;
     tokio::time::sleep(GONE).await;
+
     let before = load.acknowledged();
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(
@@ -28,8 +29,10 @@ async fn while_redis_is_gone_sends_are_truly_503_and_afterwards_everything_resum
         before,
         "nothing is acknowledged without a log"
     );
+
     deployment.cluster().command(&["start", "redis-1"]).await;
     load.flows("when Redis is back").await;
+
     let report = load.finish().await;
     assert!(
         report.not_written.contains_key("unavailable"),
@@ -54,6 +57,7 @@ async fn while_redis_is_gone_reads_go_on_and_say_how_old_they_are() {
     let sent = group.admin.say(&group.name, "before").await;
     socket.until_seq(&group.name, 2).await;
     deployment.cluster().command(&["kill", "redis-1"]).await;
+
     let message = format!("/v1/messages/{}", sent.text("id"));
     let paths = [
         group.path(""),
@@ -62,6 +66,7 @@ async fn while_redis_is_gone_reads_go_on_and_say_how_old_they_are() {
         group.path("/participants"),
         message,
     ];
+
     for path in &paths {
         eventually("it is marked as stale", || async {
             let answer = group.admin.get(path).await;
@@ -77,6 +82,7 @@ async fn while_redis_is_gone_reads_go_on_and_say_how_old_they_are() {
             .await
             .refused(503, "stale");
     }
+
     let history = group.admin.history(&group.name, "").await;
     assert_eq!(history.list("items")[0]["id"], sent["id"]);
     assert_eq!(
@@ -84,6 +90,7 @@ async fn while_redis_is_gone_reads_go_on_and_say_how_old_they_are() {
         "pong",
         "the socket stays"
     );
+
     deployment.cluster().command(&["start", "redis-1"]).await;
     for path in &paths {
         eventually("it is strict again", || async {
@@ -97,6 +104,7 @@ async fn while_redis_is_gone_reads_go_on_and_say_how_old_they_are() {
         })
         .await;
     }
+
     eventually("sends are taken again", || async {
         let answer = group
             .admin
@@ -105,6 +113,7 @@ async fn while_redis_is_gone_reads_go_on_and_say_how_old_they_are() {
         (answer.status == 201).then_some(())
     })
     .await;
+
     socket
         .until("the message", |frame| frame["text"] == "after")
         .await;

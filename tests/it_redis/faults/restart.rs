@@ -22,8 +22,10 @@ async fn redis_is_killed_under_load_and_started_again_and_everything_goes_on() {
         deployment.cluster().command(&["start", "redis-1"]).await;
         load.flows("after the start").await;
     }
+
     load.finish().await;
     crate::behaviour::load::drained(deployment.server()).await;
+
     let kept: Vec<String> = servers::told(
         deployment.cluster().port("redis-1"),
         &["CONFIG", "GET", "append*"],
@@ -42,6 +44,7 @@ async fn nodes_and_routers_that_start_before_redis_wait_for_it_and_serve() {
         .command(&["--wait", "no", "start", "routers", "nodes"])
         .await;
     let server = Server::Many(cluster);
+
     let cluster = server.cluster();
     for operator in server.operators() {
         eventually("it lives and is not ready", || async {
@@ -51,11 +54,13 @@ async fn nodes_and_routers_that_start_before_redis_wait_for_it_and_serve() {
         })
         .await;
     }
+
     let refused = server
         .client("alice")
         .post("/v1/conversations", &json!({"participants": ["bob"]}))
         .await;
     refused.refused(503, "unavailable");
+
     cluster.command(&["start", "redis"]).await;
     for operator in server.operators() {
         eventually("it is ready", || async {
@@ -63,6 +68,7 @@ async fn nodes_and_routers_that_start_before_redis_wait_for_it_and_serve() {
         })
         .await;
     }
+
     let group = Group::create(&server, 1).await;
     group.admin.say(&group.name, "at last").await;
     assert_eq!(

@@ -24,6 +24,7 @@ impl Checker {
             Act::Create { .. } => drop(line.asked.get_or_insert(begun)),
             Act::Send | Act::Read { .. } => {}
         }
+
         self.operations.begin(
             op,
             Operation {
@@ -129,6 +130,7 @@ impl Checker {
             return;
         };
         let user = session.user;
+
         if let Err(error) = session.appended(conversation, op, seq) {
             let said = format!("session {number} of u{user}, c{conversation}: {error}");
             let span = Span::at(conversation, seq).and_op(op).and_session(number);

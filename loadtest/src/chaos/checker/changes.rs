@@ -20,6 +20,7 @@ impl Checker {
         if matches!(item.what, What::Message { .. }) {
             line.messages.raise(at, item.seq);
         }
+
         match sight {
             Sight::Same => {}
             Sight::Other => {
@@ -50,6 +51,7 @@ impl Checker {
                 Span::at(conversation, seq),
             );
         }
+
         for (source, seq) in self.line(conversation).refused.take_served() {
             let said = format!(
                 "u{source} was refused in c{conversation}, and seq {seq} is theirs, of the same \
@@ -62,9 +64,11 @@ impl Checker {
                 Span::at(conversation, seq),
             );
         }
+
         if let What::Left { user } = item.what {
             self.line(conversation).refusals.left(user, at);
         }
+
         if let What::Message { source, op } = item.what {
             self.is_message(at, (source, conversation), op, item.seq);
         }
@@ -101,6 +105,7 @@ impl Checker {
                 })
             }
         };
+
         if let Some((rule, said)) = wrong {
             self.wrong(at, rule, format!("c{conversation}: {said}"), span);
         }
@@ -113,6 +118,7 @@ impl Checker {
         let strangers = line.sent_to_strangers();
         self.judge_refusals(at, conversation);
         self.judge_stays(at, conversation);
+
         if seen > last {
             let said = format!(
                 "c{conversation} ends at seq {last}; {:?} was at seq {seen}",
@@ -136,6 +142,7 @@ impl Checker {
                 Span::at(conversation, folded + 1),
             );
         }
+
         for (user, seq) in strangers {
             let said = format!("u{user} was out of c{conversation}, and was sent seq {seq}");
             self.wrong(

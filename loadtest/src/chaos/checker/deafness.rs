@@ -22,6 +22,7 @@ impl Checker {
         else {
             return;
         };
+
         let Some(line) = self.lines.get(&conversation) else {
             return;
         };
@@ -32,6 +33,7 @@ impl Checker {
         let Some(since) = self.told_since(began, seen) else {
             return;
         };
+
         let waited = at.saturating_sub(since.max(session.opened));
         self.deafest = self.deafest.max(waited);
         if waited > DEAF_MAX {
@@ -44,9 +46,11 @@ impl Checker {
         if at < self.looked + LOOK_EVERY {
             return;
         }
+
         self.looked = at;
         self.judge_sockets(at);
         let mut longest: Vec<(u64, (u32, u64), Micros)> = Vec::new();
+
         for (number, session) in self.sessions.iter().filter(|(_, session)| !session.excused) {
             let behind = session.positions().filter_map(|(conversation, seq)| {
                 let line = self.lines.get(&conversation)?;
@@ -62,6 +66,7 @@ impl Checker {
                 longest.push((*number, what, at.saturating_sub(seen.max(session.opened))));
             }
         }
+
         for (number, what, waited) in longest {
             self.deafest = self.deafest.max(waited);
             if waited > DEAF_MAX {
@@ -84,8 +89,10 @@ impl Checker {
         let Some(session) = self.sessions.get_mut(&number) else {
             return;
         };
+
         // Once is enough.
         session.excused = true;
+
         let user = session.user;
         #[expect(clippy::cast_precision_loss, reason = "for people")]
         let seconds = waited as f64 / 1e6;
@@ -93,6 +100,7 @@ impl Checker {
             "session {number} of u{user} was without seq {seq} of c{conversation} for {seconds:.1} \
              s, and others had it"
         );
+
         self.wrong(
             at,
             "no session is deaf for long",

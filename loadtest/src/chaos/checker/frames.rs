@@ -39,6 +39,7 @@ impl Checker {
     ) {
         self.counts.gaps += 1;
         self.counts.replaced += u64::from(reason == "replaced");
+
         let Some(session) = self.sessions.get_mut(&number) else {
             return;
         };
@@ -62,6 +63,7 @@ impl Checker {
             "replaced" => Some("what it had seen stands".to_owned()),
             _ => told.err(),
         };
+
         if let Some(error) = wrong {
             let said = format!(
                 "session {number} of u{user}, c{conversation}: gap {from} to {to} {reason}: {error}"

@@ -86,9 +86,11 @@ impl Line {
         else {
             return Sight::Other;
         };
+
         if at >= self.entries.len() {
             self.entries.resize_with(at + 1, || None);
         }
+
         match self.entries.get_mut(at) {
             Some(slot @ None) => {
                 *slot = Some(Entry {
@@ -155,11 +157,13 @@ impl Line {
                 What::Left { user } => self.leave(user, seq),
             }
         }
+
         if !self.early.is_empty() {
             for (user, seq, at) in std::mem::take(&mut self.early) {
                 self.sent(user, seq, at);
             }
         }
+
         strangers
     }
 

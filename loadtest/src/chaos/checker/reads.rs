@@ -14,6 +14,7 @@ impl Checker {
         let conversation = read.conversation;
         let floor = self.line(conversation).floor.before(read.begun);
         self.allowed(read);
+
         let mut expected = after + 1;
         for item in items {
             if item.seq != expected {
@@ -28,6 +29,7 @@ impl Checker {
             expected = item.seq + 1;
             self.see(read.at, conversation, item);
         }
+
         // A page after a seq that does not exist tells nothing.
         let last = expected - 1;
         if end && !read.stale && last < floor {
@@ -44,6 +46,7 @@ impl Checker {
         let conversation = read.conversation;
         let floor = self.line(conversation).messages.before(read.begun);
         self.allowed(read);
+
         let mut before = None;
         for item in items {
             self.see(read.at, conversation, item);
@@ -52,6 +55,7 @@ impl Checker {
             }
             before = Some(item.seq);
         }
+
         let last = items.last().map_or(0, |item| item.seq);
         if !read.stale && last < floor {
             let said = format!(
@@ -109,9 +113,11 @@ impl Checker {
             .map(|(user, is_in, _)| (user, is_in))
             .collect();
         self.allowed(read);
+
         if read.stale {
             return;
         }
+
         if last < floor {
             let said = format!(
                 "u{} saw c{conversation} end at seq {last}; seq {floor} was known before",
@@ -119,6 +125,7 @@ impl Checker {
             );
             self.wrong(read.at, NOT_OLDER, said, Span::at(conversation, floor));
         }
+
         for (user, is_in) in sure {
             if users.contains(&user) != is_in {
                 let said = format!(
@@ -134,6 +141,7 @@ impl Checker {
     pub(super) fn marks(&mut self, read: Read, marks: &[(u32, u64, u64)]) {
         let conversation = read.conversation;
         self.allowed(read);
+
         for &(user, delivered, seen) in marks {
             for (i, height) in [delivered, seen].into_iter().enumerate() {
                 let floors = self.line(conversation).marks.entry(user).or_default();
@@ -196,6 +204,7 @@ impl Checker {
                 wrong.push((*conversation, "still holds"));
             }
         }
+
         for (conversation, how) in wrong {
             let said = format!("the list of u{user} {how} c{conversation}, and carries no mark");
             let span = Span::default().and_lists_of(user);
@@ -214,6 +223,7 @@ impl Checker {
             self.counts.stale += 1;
             return;
         }
+
         self.counts.reads += 1;
         let sure = self
             .line(read.conversation)

@@ -192,11 +192,13 @@ impl Checker {
         let Some(other) = self.rivals.get(&op).copied() else {
             return;
         };
+
         if let Outcome::Failed { code } = result
             && CONFLICTS.contains(&code.as_str())
         {
             self.conflicts.insert(op);
         }
+
         let mut state = |number| {
             self.operations
                 .get(number)
@@ -206,6 +208,7 @@ impl Checker {
         if matches!(of_other, State::Open) {
             return;
         }
+
         let Some((conversation, act)) = self
             .operations
             .get(op)
@@ -214,6 +217,7 @@ impl Checker {
             return;
         };
         let span = Span::of(conversation).and_op(op);
+
         if (own, of_other) == (State::Ok, State::Ok) {
             let rule = if act == Act::Send {
                 "one key, one message"

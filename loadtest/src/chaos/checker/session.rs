@@ -77,6 +77,7 @@ impl Session {
         let Some(before) = before else {
             return (self.jump(conversation, None, item.seq), Ok(()));
         };
+
         match item.seq {
             seq if seq == before.seq + 1 => (None, Ok(())),
             // What happened while they were out is not theirs; live starts with their own joined.
@@ -129,6 +130,7 @@ impl Session {
             self.positions.remove(&conversation);
             return Ok(());
         }
+
         let Some(position) = self.positions.get_mut(&conversation) else {
             // Up to there it was told that something is missing.
             self.positions.insert(
@@ -141,12 +143,14 @@ impl Session {
             return Ok(());
         };
         let expected = position.seq + 1;
+
         // What it saw does not hold: it goes on from where that begins.
         position.seq = if reason == "replaced" {
             from.saturating_sub(1)
         } else {
             to
         };
+
         if reason != "replaced" && from != expected {
             Err(format!("a gap from {from}, and the next is {expected}"))
         } else {
@@ -165,15 +169,18 @@ impl Session {
                 .insert(conversation, Position { seq, left: false });
             return (self.jump(conversation, None, seq + 1), Ok(()));
         };
+
         if position.seq == seq {
             return (None, Ok(()));
         }
+
         // The user is out, or in again: they are told where it goes on.
         if position.left && seq > position.seq {
             self.positions
                 .insert(conversation, Position { seq, left: false });
             return (self.jump(conversation, Some(position.seq), seq + 1), Ok(()));
         }
+
         (
             None,
             Err(format!(
@@ -209,6 +216,7 @@ impl Session {
             .next_back()
             .map(|(before, at)| (*before, *at));
         let later = sends.range(op..).next().map(|(after, at)| (*after, *at));
+
         sends.insert(op, seq);
         match (earlier, later) {
             (Some((before, at)), _) if at >= seq => Err(format!(

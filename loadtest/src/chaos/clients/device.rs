@@ -63,6 +63,7 @@ impl Device {
         let pause = world.shape.burst_pause(BURST.div_ceil(2));
         let seen = Seen::new(&world, user);
         let (unanswered, goals) = (Unanswered::new(&world, user), Goals::new(&world, user));
+
         Self {
             world,
             user,
@@ -241,6 +242,7 @@ impl Device {
         if self.unanswered.is_late() {
             self.unanswered.give_away();
         }
+
         self.seen.read_missed();
         if self.unanswered.is_full()
             || self.world.is_over()
@@ -249,6 +251,7 @@ impl Device {
         {
             return true;
         }
+
         let usual = u64::try_from(self.pause.as_millis()).unwrap_or(u64::MAX);
         self.send_after =
             Instant::now() + Duration::from_millis(self.random.between(usual / 2, usual * 3 / 2));
@@ -262,11 +265,13 @@ impl Device {
         let Some(&conversation) = self.random.pick(&mine) else {
             return true;
         };
+
         for _ in 0..self.random.between(1, BURST) {
             if !self.unanswered.send(socket, session, conversation).await {
                 return false;
             }
         }
+
         true
     }
 }

@@ -28,6 +28,7 @@ pub(crate) async fn read_all(world: &Arc<World>) -> BTreeMap<u32, u64> {
     let end = Instant::now() + READABLE_WITHIN;
     let groups = world.groups();
     let mut lasts = BTreeMap::new();
+
     for some in groups.chunks(AT_ONCE) {
         let reading = some
             .iter()
@@ -57,6 +58,7 @@ pub(crate) async fn read_all(world: &Arc<World>) -> BTreeMap<u32, u64> {
             }
         }
     }
+
     lasts
 }
 
@@ -74,6 +76,7 @@ async fn read_one(world: &World, conversation: u32, members: &[u32], end: Instan
         }
         lasts.insert(after);
     }
+
     if lasts.len() > 1 {
         let said = format!(
             "c{conversation} ends at {lasts:?}, by who reads it, though nothing is written any more"
@@ -82,6 +85,7 @@ async fn read_one(world: &World, conversation: u32, members: &[u32], end: Instan
             .log
             .wrong("all readers end at the same", Some(conversation), said);
     }
+
     lasts.last().copied()
 }
 
@@ -95,6 +99,7 @@ pub(crate) async fn lists(world: &Arc<World>) {
             }
         }
     });
+
     let end = Instant::now() + LISTED_WITHIN;
     for (user, expected) in memberships {
         let mut person = Person::new(world, user);
@@ -157,6 +162,7 @@ pub(crate) async fn list_noted(
 async fn listed(person: &mut Person, strict: bool) -> Option<(BTreeSet<u32>, bool)> {
     let (mut all, mut stale) = (BTreeSet::new(), false);
     let mut after = String::new();
+
     loop {
         let path = format!("/v1/conversations?limit=200{after}");
         let answer = person

@@ -55,6 +55,7 @@ impl Flood {
             "/v1/conversations",
             Some(json!({"participants": names, "name": NAME})),
         );
+
         let made = person
             .call(write.key("flood"))
             .await
@@ -66,6 +67,7 @@ impl Flood {
         let positions: Vec<AtomicU64> = (0..count).map(|_| AtomicU64::new(1)).collect();
         let positions = Arc::new(positions);
         let mut sockets = JoinSet::new();
+
         for number in 0..count {
             let user = FIRST + u32::try_from(number).unwrap_or(0) % USERS;
             sockets.spawn(listen(
@@ -79,6 +81,7 @@ impl Flood {
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
         }
+
         let flood = Self {
             world: Arc::clone(world),
             count,
@@ -111,6 +114,7 @@ impl Flood {
             );
             return;
         };
+
         loop {
             let behind = self
                 .positions
@@ -170,6 +174,7 @@ async fn listen(
     };
     let token = token(&world.secret, &user_name(user)).unwrap_or_default();
     let mut random = world.random.split("flood", number);
+
     while *order.borrow_and_update() != Order::End {
         let at = random.pick(&world.routers).cloned().unwrap_or_default();
         if let Ok(Ok(socket)) = timeout(
@@ -200,6 +205,7 @@ async fn follow(mut socket: Socket, position: &AtomicU64) -> Result<(), String> 
     {
         return Ok(());
     }
+
     while let Some(Ok(taken)) = socket.next().await {
         let Ok(text) = taken.to_text() else { continue };
         let Ok(frame) = serde_json::from_str::<Value>(text) else {
@@ -218,5 +224,6 @@ async fn follow(mut socket: Socket, position: &AtomicU64) -> Result<(), String> 
             return Err(format!("seq {seq} after {before}"));
         }
     }
+
     Ok(())
 }

@@ -131,6 +131,7 @@ impl Client {
         {
             return Ok(sender);
         }
+
         let connecting =
             tokio::time::timeout(CONNECTED_WITHIN, TcpStream::connect(&self.address)).await;
         let stream = connecting
@@ -153,12 +154,15 @@ impl Client {
         if let Some(key) = call.key {
             request = request.header("idempotency-key", key);
         }
+
         if call.strict {
             request = request.header("rookery-consistency", "strict");
         }
+
         if call.body.is_some() {
             request = request.header("content-type", "application/json");
         }
+
         let body = call
             .body
             .as_ref()
@@ -179,6 +183,7 @@ async fn exchange(
         .await
         .map_err(|error| error.to_string())?;
     let status = response.status().as_u16();
+
     let stale = response.headers().contains_key("rookery-stale");
     let body = response
         .into_body()

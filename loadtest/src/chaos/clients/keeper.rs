@@ -35,6 +35,7 @@ pub(crate) async fn create(
     let admin = *members.first().ok_or("a conversation of nobody")?;
     let mut person = Person::new(world, admin);
     let write = creation(conversation, members, format!("create-{conversation}"));
+
     for _ in 0..ATTEMPTS {
         let act = Act::Create {
             users: members.to_vec(),
@@ -61,6 +62,7 @@ pub(crate) async fn create(
             }
         }
     }
+
     Err(format!(
         "c{conversation} was not made in {ATTEMPTS} attempts"
     ))
@@ -109,6 +111,7 @@ pub(crate) async fn run(world: Arc<World>, group: Group) {
     let mut admin = Person::new(&world, group.admin);
     let mut guests: Vec<u32> = (FIRST_GUEST..FIRST_GUEST + GUESTS).collect();
     let mut fresh = FRESH_GUESTS;
+
     while !world.is_over() {
         let pause = random.between(world.shape.churn_ms / 2, world.shape.churn_ms * 3 / 2);
         tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -184,6 +187,7 @@ async fn visit(
             Outcome::Ok { clean: true, .. } | Outcome::Failed { .. }
         )
     };
+
     let added = operate(
         world,
         admin,
@@ -192,13 +196,16 @@ async fn visit(
         &adding(conversation, guest),
     )
     .await;
+
     if !matches!(added, Outcome::Ok { .. }) {
         return clean(&added);
     }
+
     if random.percent(LIST_PERCENT) {
         let strict = random.percent(50);
         finale::list_noted(world, &mut visitor, strict).await;
     }
+
     visitor.send(world, conversation).await;
     let last = world.log.ask(|checker| checker.last(conversation));
     visitor
@@ -206,6 +213,7 @@ async fn visit(
         .await;
     let pause = random.below(world.shape.churn_ms);
     tokio::time::sleep(Duration::from_millis(pause)).await;
+
     let remove = removing(conversation, guest);
     let leaves = random.percent(30);
     let mut racer = Person::new(world, guest);
@@ -220,6 +228,7 @@ async fn visit(
             }
         }
     };
+
     let act = Act::Remove { user: guest };
     let putting_out = async {
         let by = if leaves { &mut visitor } else { admin };
@@ -228,6 +237,7 @@ async fn visit(
         removed
     };
     let (removed, ()) = tokio::join!(putting_out, racing);
+
     if matches!(removed, Outcome::Ok { .. }) {
         visitor.send(world, conversation).await;
         visitor.page(world, conversation, (0, 5), false).await;
@@ -235,6 +245,7 @@ async fn visit(
             finale::list_noted(world, &mut visitor, false).await;
         }
     }
+
     // One that was not put out stays: what they do later is no visit.
     clean(&added) && matches!(removed, Outcome::Ok { clean: true, .. })
 }

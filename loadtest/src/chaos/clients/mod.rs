@@ -206,15 +206,18 @@ impl Load {
             let world = Arc::clone(&world);
             making.spawn(async move { keeper::create(&world, number, &members_of(number)).await });
         }
+
         while let Some(made) = making.join_next().await {
             made.map_err(|error| error.to_string())??;
         }
+
         world.log.expect(world.shape.conversations);
         let mut load = Self {
             world,
             working: JoinSet::new(),
             devices: JoinSet::new(),
         };
+
         load.start_devices();
         load.start_workers();
         Ok(load)
@@ -239,6 +242,7 @@ impl Load {
     fn start_workers(&mut self) {
         let groups = self.world.groups();
         let pause = self.world.shape.sender_pause();
+
         for group in groups {
             let world = &self.world;
             for member in group.members.iter().take(2) {
@@ -258,10 +262,12 @@ impl Load {
                 self.working.spawn(keeper::run(Arc::clone(world), group));
             }
         }
+
         for number in 0..self.world.shape.readers {
             self.working
                 .spawn(reader::run(Arc::clone(&self.world), number));
         }
+
         if self.world.shape.churn_ms > 0 {
             self.working
                 .spawn(keeper::make_more(Arc::clone(&self.world), MADE_MAX));

@@ -186,6 +186,7 @@ impl Person {
         let Ok(answer) = self.call(call).await else {
             return;
         };
+
         if answer.status == 422 {
             world.log.wrong(
                 "one key, one message",
@@ -193,6 +194,7 @@ impl Person {
                 format!("op-{op}: {}", answer.body),
             );
         }
+
         if matches!(answer.status, 200 | 201)
             && let Some(item) = self.item_of(world, &answer)
         {

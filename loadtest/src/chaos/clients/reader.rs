@@ -33,6 +33,7 @@ pub(crate) async fn run(world: Arc<World>, number: u32) {
 async fn one(world: &World, person: &mut Person, group: &Group, random: &mut Random) {
     let conversation = group.conversation;
     let last = world.log.ask(|checker| checker.last(conversation));
+
     match random.below(100) {
         0..40 => {
             let after = last.saturating_sub(random.below(30));
@@ -65,8 +66,10 @@ pub(crate) async fn newest(
     let (answer, read) = person.read(world, conversation, &path, false).await?;
     let mut items = person.items(world, &answer, "items")?;
     items.reverse();
+
     let last = items.last().map(|item| item.seq);
     world.log.note(&Record::Newest { read, items });
+
     let id = answer
         .body
         .get("items")?
@@ -103,6 +106,7 @@ pub(crate) async fn marks(world: &World, person: &mut Person, conversation: u32)
     let Some((answer, read)) = person.read(world, conversation, &path, false).await else {
         return;
     };
+
     let list = answer.body.get("items").and_then(Value::as_array);
     let number = |mark: &Value, field: &str| mark.get(field).and_then(Value::as_u64);
     let mark = |mark: &Value| {

@@ -57,6 +57,7 @@ impl Person {
             .await
             .ok()?;
         let read = world.log.read(begun, self.user, conversation, answer.stale);
+
         match answer.status {
             200 => Some((answer, read)),
             403 => {

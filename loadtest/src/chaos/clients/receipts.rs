@@ -22,6 +22,7 @@ pub(crate) async fn run(world: Arc<World>, group: Group) {
     let conversation = group.conversation;
     let mut random = world.random.split("receipts", u64::from(conversation));
     let mut person = Person::new(&world, user);
+
     while !world.is_over() {
         let pause = random.between(PAUSE_MS.0, PAUSE_MS.1);
         tokio::time::sleep(Duration::from_millis(pause)).await;

@@ -58,12 +58,14 @@ async fn race_for_name(world: &World, conversation: u32, (first, second): (u32, 
             members,
         )
     };
+
     let ((op, members), (other, of_other)) = (begin(first), begin(second));
     world.log.note(&Record::Rivals {
         at: world.log.now(),
         op,
         other,
     });
+
     tokio::join!(
         make(world, conversation, (op, first), members), //
         make(world, conversation, (other, second), of_other),

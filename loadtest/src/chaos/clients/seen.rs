@@ -43,9 +43,11 @@ impl Seen {
             .map(|(c, s)| (conversation_name(*c), *s))
             .collect();
         let mut parts: Vec<&[(String, u64)]> = all.chunks(POSITIONS_MAX).collect();
+
         if parts.is_empty() {
             parts.push(&[]);
         }
+
         let last = parts.len();
         for (i, part) in parts.into_iter().enumerate() {
             let positions: BTreeMap<&str, u64> = part
@@ -57,6 +59,7 @@ impl Seen {
                 return false;
             }
         }
+
         true
     }
 
@@ -111,9 +114,11 @@ impl Seen {
         let position =
             |(name, seq): (&String, &Value)| Some((conversation_number(name)?, seq.as_u64()?));
         let positions: Vec<(u32, u64)> = named.iter().filter_map(position).collect();
+
         for (conversation, seq) in &positions {
             self.positions.insert(*conversation, *seq);
         }
+
         self.world.log.note(&Record::Live {
             at: self.world.log.now(),
             session,

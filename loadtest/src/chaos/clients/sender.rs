@@ -21,6 +21,7 @@ pub(crate) async fn run(world: Arc<World>, user: u32, conversation: u32, pause: 
         .split("sender", u64::from(conversation) << 16 | u64::from(user));
     let mut person = Person::new(&world, user);
     let usual = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
+
     while !world.is_over() {
         let (op, outcome) = person.send(&world, conversation).await;
         match outcome {

@@ -104,6 +104,7 @@ impl Unanswered {
             );
             return;
         }
+
         let (world, user) = (Arc::clone(&self.world), self.user);
         drop(tokio::spawn(async move {
             let Ok(_place) = world.settling.acquire().await else {
@@ -125,17 +126,21 @@ impl Unanswered {
         if !self.answered.insert(op) {
             return Err(format!("op-{op} is answered twice: {frame}"));
         }
+
         if self.answered.len() > ANSWERED_MAX {
             self.answered.pop_first();
         }
+
         let Some((op, (conversation, _))) = self.pending.remove_entry(&op) else {
             return Ok(());
         };
+
         if let Some(result) = frame.get("result") {
             let item = item(result).ok();
             self.world.log.end(op, Outcome::Ok { item, clean: true });
             return Ok(());
         }
+
         let problem = frame.get("problem");
         let code = problem
             .and_then(|problem| problem.get("code")?.as_str())

@@ -136,6 +136,7 @@ impl Field {
         };
         let node = nodes.first().cloned().unwrap_or_default();
         let had = self.had(&nodes).await;
+
         match name {
             "disk-full" => {
                 self.site.fill(&node, true)?;
@@ -197,6 +198,7 @@ impl Field {
             }
             _ => names.truncate(1),
         }
+
         let said = self.had(&names).await;
         let (node, killed) = names.split_first().ok_or("no node owns anything")?;
         self.site
@@ -205,6 +207,7 @@ impl Field {
             tokio::time::sleep(Duration::from_millis(random.between(0, GIVES_WITHIN_MS))).await;
             self.site.kill(killed).await;
         }
+
         self.site.gone(node, STOPPED_WITHIN).await?;
         Ok(Broken {
             said,
@@ -252,6 +255,7 @@ impl Field {
         } else {
             random.between(60, 600)
         };
+
         let seconds = i64::try_from(seconds).unwrap_or(0);
         let shift = if name.ends_with("behind") {
             -seconds
@@ -263,11 +267,13 @@ impl Field {
         self.site.kill(std::slice::from_ref(node)).await;
         self.site.write(node, "wrap", &wrap)?;
         self.site.start_again(std::slice::from_ref(node)).await?;
+
         // It has to stand by before it can take over.
         self.site
             .in_sync(&self.site.running_nodes(), TAKEN_WITHIN * 3)
             .await?;
         self.site.kill(std::slice::from_ref(other)).await;
+
         let end = tokio::time::Instant::now() + TAKEN_WITHIN;
         while self
             .site
@@ -282,6 +288,7 @@ impl Field {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
+
         let had = self.had(std::slice::from_ref(node)).await;
         self.site.start_again(std::slice::from_ref(other)).await?;
         Ok(Broken {

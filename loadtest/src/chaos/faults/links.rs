@@ -67,6 +67,7 @@ impl Field {
             }
             _ => self.sides(&nodes, random),
         };
+
         let wires = self.wires()?;
         let rule = match name {
             "partition" | "node-without-redis" => Rule::Hold,
@@ -76,12 +77,14 @@ impl Field {
             _ => Rule::HoldReplies,
         };
         wires.set(&pairs, Some(rule));
+
         // What was held either comes late, or its connection had ended meanwhile.
         let mend = if random.percent(50) {
             Mend::Pass(pairs)
         } else {
             Mend::Reset(pairs)
         };
+
         Ok(Broken {
             said: format!("{said}: {rule:?}; {had}"),
             mends: vec![mend],
@@ -104,6 +107,7 @@ impl Field {
         let had = self.had(&[master.clone(), replica.clone()]).await;
         let pairs = vec![(replica.clone(), master.clone())];
         self.wires()?.set(&pairs, Some(Rule::HoldReplies));
+
         let mut mends = vec![Mend::Start(master.clone())];
         let mut said = had;
         if epoch {
@@ -113,10 +117,12 @@ impl Field {
             said = format!("{said}, {nodes:?} paused");
             mends.extend(nodes.into_iter().map(Mend::Resume));
         }
+
         tokio::time::sleep(Duration::from_millis(
             random.between(ALONE_MS.0, ALONE_MS.1),
         ))
         .await;
+
         self.site.kill(std::slice::from_ref(&master)).await;
         // What is still in the proxy is lost as well.
         self.wires()?.reset(&pairs).await;

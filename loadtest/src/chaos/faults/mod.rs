@@ -170,9 +170,11 @@ impl Field {
                 Mend::Served => {}
             }
         }
+
         if !starts.is_empty() {
             self.site.start_again(&starts).await?;
         }
+
         self.world.log.fault(fault.name, "ends");
         Ok(())
     }

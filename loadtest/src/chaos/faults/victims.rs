@@ -49,6 +49,7 @@ impl Field {
             })
             .collect();
         let pairs: Vec<_> = pairs.into_iter().collect();
+
         random
             .pick(&pairs)
             .cloned()
@@ -90,6 +91,7 @@ impl Field {
             };
             all.push(format!("{name} ({has})"));
         }
+
         all.join(", ")
     }
 
@@ -123,6 +125,7 @@ fn chosen(
 ) -> Result<Vec<String>, String> {
     let owned = |holding: &Holding| holding.owned.len();
     let most = holdings.values().map(owned).max().unwrap_or(0);
+
     // A third of what the largest has is much.
     let worthy = holdings
         .iter()
@@ -134,6 +137,7 @@ fn chosen(
         .ok_or("no node owns anything")?;
     let mut nodes = vec![first.clone()];
     let mut others: Vec<&String> = holdings.keys().filter(|node| *node != first).collect();
+
     while nodes.len() < count {
         let Some(next) = random.pick(&others).copied() else {
             break;
@@ -141,6 +145,7 @@ fn chosen(
         others.retain(|node| *node != next);
         nodes.push(next.clone());
     }
+
     Ok(nodes)
 }
 
@@ -160,11 +165,13 @@ mod tests {
             ("node-3".to_owned(), owns(200)),
         ]);
         let mut random = Random::new(3);
+
         for _ in 0..50 {
             let nodes = chosen(&holdings, &mut random, 2).unwrap();
             assert_eq!((nodes[0].as_str(), nodes.len()), ("node-3", 2));
             assert_ne!(nodes[0], nodes[1]);
         }
+
         let nothing = BTreeMap::from([("node-1".to_owned(), owns(0))]);
         assert!(
             chosen(&nothing, &mut random, 1).is_err(),

@@ -55,6 +55,7 @@ pub(crate) fn item(value: &Value) -> Result<Item, String> {
             .map(|name| name.as_str().and_then(user_number).ok_or_else(lacks))
             .collect::<Result<Vec<_>, _>>()
     };
+
     let what = match value.get("kind").and_then(Value::as_str) {
         None => {
             let source = user_number(text("source")?).ok_or_else(lacks)?;
@@ -74,6 +75,7 @@ pub(crate) fn item(value: &Value) -> Result<Item, String> {
         },
         Some(_) => return Err(lacks()),
     };
+
     Ok(Item {
         seq,
         digest: digest(value),

@@ -55,6 +55,7 @@ impl Log {
             sending: BTreeMap::new(),
         };
         let (op, ended, session) = (AtomicU64::new(1), AtomicU64::new(0), AtomicU64::new(1));
+
         Ok(Self {
             begun: Instant::now(),
             inner: Mutex::new(inner),

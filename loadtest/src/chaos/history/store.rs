@@ -93,6 +93,7 @@ impl Store {
                 lines.push_back(line.to_owned());
             }
         })?;
+
         Ok(lines.into())
     }
 }
@@ -134,6 +135,7 @@ mod tests {
     fn a_span_is_found_again() {
         let folder = tempfile::tempdir().unwrap();
         let mut store = Store::create(folder.path()).unwrap();
+
         for op in 0..100 {
             store
                 .write(&Record::Begun {
@@ -155,6 +157,7 @@ mod tests {
                 })
                 .unwrap();
         }
+
         let lines = store.span(&Span::of(2).and_op(17), 1_000, 10).unwrap();
         assert_eq!(lines.len(), 2);
         assert!(lines[0].contains("\"op\":17"), "{lines:?}");

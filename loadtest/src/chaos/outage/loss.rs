@@ -78,15 +78,19 @@ pub(super) async fn lose(
         }
         _ => site.kill(lost).await,
     }
+
     if loss.gone() {
         site.empty(node)?;
     }
+
     if matches!(loss, Loss::KillNodeRestart | Loss::BothRestart) {
         site.start_again(own).await?;
     }
+
     if matches!(loss, Loss::KillMasterRestart | Loss::BothRestart) {
         tokio::time::sleep(Duration::from_secs(10)).await;
         site.start_again(lost).await?;
     }
+
     Ok(())
 }

@@ -60,6 +60,7 @@ pub(crate) async fn run(wanted: &Wanted) -> Result<bool, String> {
         router_flags: wanted.cluster.router_flags.clone(),
         ..Plan::default()
     };
+
     let site = Site::start(&folder.path().join("cluster"), plan).await?;
     let over = Arc::new(AtomicBool::new(false));
     let probed = watch::Sender::new(Probed::Writes);
@@ -69,12 +70,14 @@ pub(crate) async fn run(wanted: &Wanted) -> Result<bool, String> {
         .iter()
         .for_each(|probe| drop(probing.spawn(Arc::clone(probe).run())));
     let random = Random::new(seed);
+
     let (mut told, mut served) = (Vec::new(), true);
     say(&format!(
         "seed {seed}; longest time without an acknowledged message, of {} shards of {}",
         probes.len(),
         site.shards()
     ));
+
     for loss in &wanted.fault {
         probed.send_replace(loss.probed());
         let mut times = Vec::new();
@@ -86,12 +89,14 @@ pub(crate) async fn run(wanted: &Wanted) -> Result<bool, String> {
         }
         told.push(summary(*loss, &mut times));
     }
+
     over.store(true, Ordering::Relaxed);
     while probing.join_next().await.is_some() {}
     if let Some(file) = &wanted.json {
         let text = json!({"seed": seed, "outages": told}).to_string();
         std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))?;
     }
+
     Ok(served)
 }
 
@@ -109,6 +114,7 @@ fn summary(loss: Loss, times: &mut [Duration]) -> serde_json::Value {
         median.as_secs_f64(),
         worst.as_secs_f64()
     ));
+
     let millis: Vec<u64> = times
         .iter()
         .map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
@@ -132,6 +138,7 @@ async fn one(
         .await
         .ok_or("the shards are not served before the fault")?;
     site.in_sync(&site.nodes(), SEEDED_WITHIN).await?;
+
     let node = largest(site).await?;
     let master = random
         .pick(&site.servers(true).await)
@@ -152,10 +159,12 @@ async fn one(
             ]
         }
     };
+
     probes
         .iter()
         .for_each(|probe| probe.longest.store(0, Ordering::Relaxed));
     lose(site, loss, &lost, &node).await?;
+
     let served = calm(
         probes,
         if loss.gone() {
@@ -165,6 +174,7 @@ async fn one(
         },
     )
     .await;
+
     let longest = probes
         .iter()
         .map(|probe| probe.longest.load(Ordering::Relaxed))
@@ -180,6 +190,7 @@ async fn one(
             ", and not served again before it was mended"
         },
     ));
+
     site.signal(&lost, Signal::SIGCONT);
     site.start_again(&[&lost[..], &[node]].concat()).await?;
     site.whole(Duration::from_secs(90)).await?;

@@ -98,6 +98,7 @@ pub(super) async fn prepare(
     let mut client = Client::new(&first, &authorization);
     let mut probes = Vec::new();
     let apart = site.shards().div_ceil(PROBED_MAX).max(1);
+
     for shard in (0..site.shards()).step_by(usize::try_from(apart).unwrap_or(1)) {
         let mut names = (0_u64..).map(|number| format!("probe-{number}"));
         let name = names
@@ -126,6 +127,7 @@ pub(super) async fn prepare(
             longest: AtomicU64::new(0),
         }));
     }
+
     Ok(probes)
 }
 
@@ -134,9 +136,11 @@ impl Probe {
     pub(super) async fn run(self: Arc<Self>) {
         let mut every = tokio::time::interval(PROBE_EVERY);
         every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+
         let mut under_way = JoinSet::new();
         let mut idle: Vec<Client> = Vec::new();
         let mut number = 0_usize;
+
         while !self.over.load(Ordering::Relaxed) {
             every.tick().await;
             while let Some(done) = under_way.try_join_next() {
@@ -168,6 +172,7 @@ impl Probe {
         } else {
             Call::write(Method::POST, &self.path, Some(json!({"text": "probe"})))
         };
+
         let answer = client
             .call(Call {
                 within: probed.within(),

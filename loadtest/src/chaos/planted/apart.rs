@@ -20,6 +20,7 @@ pub(super) async fn play(trial: &Trial) -> Result<(), String> {
     let wires = site.wires.as_ref().ok_or("there are no proxies")?;
     let nodes = site.nodes();
     let mut others = nodes.iter().cycle().skip(1);
+
     for (one, other) in nodes.iter().cycle().zip(&mut others).take(ROUNDS) {
         if trial.world().log.is_wrong() {
             return Ok(());
@@ -31,6 +32,7 @@ pub(super) async fn play(trial: &Trial) -> Result<(), String> {
         wires.set(&pairs, None);
         trial.pause(TOLD).await;
     }
+
     trial.recover("apart", true).await;
     Ok(())
 }

@@ -74,6 +74,7 @@ pub(crate) async fn run(wanted: &Wanted) -> Result<bool, String> {
         ));
     }
     let mut catches = Vec::new();
+
     for one in chosen {
         let begun = Instant::now();
         let mut rule = None;
@@ -95,6 +96,7 @@ pub(crate) async fn run(wanted: &Wanted) -> Result<bool, String> {
             took: begun.elapsed(),
         });
     }
+
     report(wanted, seed, &catches)
 }
 
@@ -116,6 +118,7 @@ async fn attempt_of(wanted: &Wanted, one: &Scenario, seed: u64) -> Result<Verdic
             vec![planted]
         },
     };
+
     let shape = Shape {
         conversations: 24,
         rate: one.rate,
@@ -124,6 +127,7 @@ async fn attempt_of(wanted: &Wanted, one: &Scenario, seed: u64) -> Result<Verdic
         churn_ms: one.churn_ms,
         regulars: one.regulars,
     };
+
     let setup = Setup {
         plan,
         shape,
@@ -167,6 +171,7 @@ fn report(wanted: &Wanted, seed: u64, catches: &[Catch]) -> Result<bool, String>
         (Some(rule), true) => format!("WRONG without any bug: {rule}"),
         (None, true) => "clean without any bug".to_owned(),
     };
+
     say("");
     for one in catches {
         say(&format!(
@@ -176,6 +181,7 @@ fn report(wanted: &Wanted, seed: u64, catches: &[Catch]) -> Result<bool, String>
             what(one)
         ));
     }
+
     let good = catches
         .iter()
         .filter(|one| one.rule.is_some() != wanted.control)
@@ -184,6 +190,7 @@ fn report(wanted: &Wanted, seed: u64, catches: &[Catch]) -> Result<bool, String>
         "seed {seed}: {good} of {} as they should be",
         catches.len()
     ));
+
     if let Some(file) = &wanted.json {
         let list: Vec<_> = catches
             .iter()
@@ -192,5 +199,6 @@ fn report(wanted: &Wanted, seed: u64, catches: &[Catch]) -> Result<bool, String>
         let text = json!({"seed": seed, "control": wanted.control, "bugs": list}).to_string();
         std::fs::write(file, text).map_err(|error| format!("{}: {error}", file.display()))?;
     }
+
     Ok(good == catches.len())
 }

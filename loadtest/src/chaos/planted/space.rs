@@ -38,6 +38,7 @@ pub(super) async fn play(trial: &Trial) -> Result<(), String> {
         tell(trial, &masters, &["CONFIG", "SET", "maxmemory", "0"]).await?;
         trial.pause(BETWEEN).await;
     }
+
     trial.recover("no-space", true).await;
     Ok(())
 }

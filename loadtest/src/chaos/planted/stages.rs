@@ -86,6 +86,7 @@ pub(super) async fn play(trial: &Trial, stage: Stage) -> Result<(), String> {
             }
         }
     }
+
     Ok(())
 }
 
@@ -120,6 +121,7 @@ async fn targets(trial: &Trial, random: &mut Random) -> Result<Targets, String> 
         .await
         .ok_or_else(|| format!("{master} has no replica"))?;
     let others = site.nodes().into_iter().filter(|node| *node != owner);
+
     let held = others
         .chain([replica.clone()])
         .map(|name| (name, master.clone()))
@@ -152,6 +154,7 @@ async fn stand_alone<'a>(
             targets.owner, targets.master, targets.replica
         ),
     );
+
     wires.set(&targets.held, Some(Rule::HoldReplies));
     trial.pause(ALONE).await;
     Ok((targets, wires))
@@ -161,6 +164,7 @@ async fn alone_then_both(trial: &Trial, random: &mut Random) -> Result<(), Strin
     if trial.world().log.is_wrong() {
         return Ok(());
     }
+
     let site = &trial.field.site;
     let (targets, wires) = stand_alone(trial, random).await?;
     site.kill(&[targets.owner.clone(), targets.master.clone()])
@@ -170,8 +174,10 @@ async fn alone_then_both(trial: &Trial, random: &mut Random) -> Result<(), Strin
         "both",
         &format!("{} and {} are killed", targets.owner, targets.master),
     );
+
     wires.reset(&targets.held).await;
     promoted(trial, &targets).await;
+
     // As a replica without what it had: with two replicas of each shard, what only the dead node
     // and its master had is not served before there is a second copy of what is written.
     site.start_again(std::slice::from_ref(&targets.master))
@@ -199,6 +205,7 @@ async fn suffix_then_owner(trial: &Trial, random: &mut Random) -> Result<(), Str
     if trial.world().log.is_wrong() {
         return Ok(());
     }
+
     let site = &trial.field.site;
     let (targets, wires) = stand_alone(trial, random).await?;
     site.kill(std::slice::from_ref(&targets.master)).await;
@@ -209,6 +216,7 @@ async fn suffix_then_owner(trial: &Trial, random: &mut Random) -> Result<(), Str
         "suffix",
         &format!("{} lost the end of {}", targets.replica, targets.master),
     );
+
     trial.pause(GOING_ON).await;
     site.kill(std::slice::from_ref(&targets.owner)).await;
     begins(trial, "owner", &format!("{} is killed", targets.owner));
@@ -224,6 +232,7 @@ async fn paused(trial: &Trial, round: u64, random: &mut Random) -> Result<(), St
     if trial.world().log.is_wrong() {
         return Ok(());
     }
+
     let site = &trial.field.site;
     let node = format!("node-{}", round % 3 + 1);
     let router = format!("router-{}", random.between(1, 2));
@@ -239,21 +248,25 @@ async fn paused(trial: &Trial, round: u64, random: &mut Random) -> Result<(), St
     } else {
         random.between(2_000, 2_600)
     };
+
     begins(
         trial,
         "pause",
         &format!("{node} for {stays} ms, and {router} hears nothing of it"),
     );
+
     wires.set(&to_redis, Some(Rule::Hold));
     let early = tokio::spawn(requests(trial, &address));
     trial
         .pause(Duration::from_millis(random.between(0, 20)))
         .await;
     site.signal(std::slice::from_ref(&node), Signal::SIGSTOP);
+
     trial.pause(Duration::from_millis(stays)).await;
     let late = tokio::spawn(requests(trial, &address));
     trial.pause(Duration::from_millis(200)).await;
     site.signal(&[node], Signal::SIGCONT);
+
     // Whoever still believes to own what was taken answers from before that: until its lease is not
     // renewed, or it sees the table, whichever is first.
     let reading = reads(trial, &address);
@@ -263,6 +276,7 @@ async fn paused(trial: &Trial, round: u64, random: &mut Random) -> Result<(), St
         trial.pause(AGAIN / 3).await;
         requests(trial, &address).await;
     }
+
     join_all(reading).await;
     wires.reset(&to_redis).await;
     trial.recover("pause", true).await;

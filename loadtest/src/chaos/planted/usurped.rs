@@ -84,6 +84,7 @@ async fn hold(trial: &Trial, master: &str, for_ms: u64) -> Result<(), String> {
 async fn owner_beside(trial: &Trial, before: Option<&str>) -> Result<String, String> {
     let site = &trial.field.site;
     let end = Instant::now() + REPLACED_WITHIN;
+
     loop {
         for node in site
             .nodes()

@@ -31,6 +31,7 @@ enum Look {
 pub(crate) async fn compare(site: &Site, world: &World) -> String {
     let end = Instant::now() + EQUAL_WITHIN;
     let (mut replicas, mut alone) = (0, 0);
+
     for shard in 0..u64::from(site.plan.shards) {
         loop {
             match look(site, shard).await {
@@ -56,6 +57,7 @@ pub(crate) async fn compare(site: &Site, world: &World) -> String {
             }
         }
     }
+
     format!(
         "replicas' digests: {replicas} replicas of {} shards compared, {alone} shards with one \
          only",
@@ -65,6 +67,7 @@ pub(crate) async fn compare(site: &Site, world: &World) -> String {
 
 async fn look(site: &Site, shard: u64) -> Look {
     let mut told: BTreeMap<String, Value> = BTreeMap::new();
+
     // One that does not run has nothing to tell.
     for node in site
         .nodes()
@@ -85,6 +88,7 @@ async fn look(site: &Site, shard: u64) -> Look {
             }
         }
     }
+
     verdict(shard, &told)
 }
 
@@ -93,6 +97,7 @@ fn verdict(shard: u64, told: &BTreeMap<String, Value>) -> Look {
     let Some((first, one)) = all.next() else {
         return Look::Untold;
     };
+
     for (node, other) in all {
         // Offsets, and the digest of rows; the chain is over the log and belongs to it.
         if offsets(one) != offsets(other) {
@@ -108,6 +113,7 @@ fn verdict(shard: u64, told: &BTreeMap<String, Value>) -> Look {
             ));
         }
     }
+
     Look::Equal(told.len())
 }
 

@@ -85,6 +85,7 @@ impl Site {
             .to_string();
         let inject = format!("inject=fdatasync,fsync:{inject}");
         let mut command = Command::new("strace");
+
         command.args([
             "-f",
             "-qq",
@@ -97,6 +98,7 @@ impl Site {
             "-p",
             &pid,
         ]);
+
         command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -142,12 +144,14 @@ impl Site {
         let failed = |error: std::io::Error| format!("{}: {error}", path.display());
         let file = File::options().write(true).open(&path).map_err(failed)?;
         let pages = length(&path) / PAGE;
+
         for _ in 0..pages.div_ceil(4).min(64) {
             // Not the first, without which it is no database at all.
             let at = (1 + random.below(pages.saturating_sub(1))) * PAGE + random.below(PAGE - 64);
             let bytes: Vec<u8> = (0..8).flat_map(|_| random.next().to_le_bytes()).collect();
             file.write_all_at(&bytes, at).map_err(failed)?;
         }
+
         Ok(format!("{} of {pages} pages", path.display()))
     }
 

@@ -67,6 +67,7 @@ impl Site {
         std::fs::create_dir_all(folder)
             .map_err(|error| format!("{}: {error}", folder.display()))?;
         let watchdog = Mutex::new(Some(watchdog(folder)?));
+
         let mut site = Self {
             folder: folder.to_owned(),
             plan,
@@ -74,6 +75,7 @@ impl Site {
             wires: None,
             watchdog,
         };
+
         let binary = site.plan.binary.display().to_string();
         let shards = site.plan.shards.to_string();
         let (node_flags, router_flags) =
@@ -85,9 +87,11 @@ impl Site {
         if site.plan.wired {
             site.wire().await?;
         }
+
         if let Some(node) = site.plan.own_disk.clone() {
             disk::mount(&site.home(&node).join("data"))?;
         }
+
         site.script(&["start", "redis", "nodes", "routers"]).await?;
         Ok(site)
     }
@@ -96,6 +100,7 @@ impl Site {
     async fn wire(&mut self) -> Result<(), String> {
         let wires = Wires::new(self.folder.clone(), self.names());
         let mut seeds = Vec::new();
+
         for name in self.names() {
             let port = |what: &str| self.port(&format!("{name}{what}"));
             let flags = if name.starts_with("redis") {
@@ -114,6 +119,7 @@ impl Site {
             };
             self.write(&name, "flags", &flags)?;
         }
+
         self.wires = Some(wires);
         let seeds = seeds.join(",");
         self.script(&["--seeds", &seeds, "prepare"]).await.map(drop)
@@ -146,6 +152,7 @@ impl Site {
                 .iter()
                 .map(|(name, value)| (name.as_str(), value.as_str())),
         );
+
         let output = tokio::time::timeout(SCRIPT_WITHIN, command.output()).await;
         let output = output
             .map_err(|late| format!("scripts/cluster {arguments:?} hangs: {late}"))?
@@ -154,6 +161,7 @@ impl Site {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
         let said = [output.stdout, output.stderr].concat();
+
         Err(format!(
             "scripts/cluster {arguments:?}: {}",
             String::from_utf8_lossy(&said).trim()

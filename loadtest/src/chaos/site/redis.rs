@@ -27,6 +27,7 @@ impl Site {
             .stdin(Stdio::null())
             .kill_on_drop(true);
         let output = tokio::time::timeout(ANSWERED_WITHIN, command.output()).await;
+
         let output = output
             .map_err(|late| format!("{name} does not answer {words:?}: {late}"))?
             .map_err(|error| error.to_string())?;
@@ -149,11 +150,13 @@ impl Site {
             self.redis(&from, &["CLUSTER", "MYID"]).await?,
             self.redis(to, &["CLUSTER", "MYID"]).await?,
         );
+
         self.redis(to, &["CLUSTER", "SETSLOT", &slot, "IMPORTING", &from_id])
             .await?;
         self.redis(&from, &["CLUSTER", "SETSLOT", &slot, "MIGRATING", &to_id])
             .await?;
         let port = self.port(to)?.to_string();
+
         let keys = self
             .redis(&from, &["CLUSTER", "GETKEYSINSLOT", &slot, "100"])
             .await?;
@@ -162,12 +165,14 @@ impl Site {
                 .await?;
             tokio::time::sleep(BETWEEN_KEYS).await;
         }
+
         // Replicas refuse; they hear of it from the masters.
         for name in [to, &from].into_iter().chain(masters.iter()) {
             self.redis(name, &["CLUSTER", "SETSLOT", &slot, "NODE", &to_id])
                 .await
                 .ok();
         }
+
         Ok(format!("slot {slot} of shard {shard} from {from} to {to}"))
     }
 }

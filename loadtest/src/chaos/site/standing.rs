@@ -80,6 +80,7 @@ impl Site {
         let begun = Instant::now();
         let mut looks: BTreeMap<&String, Vec<Leases>> = BTreeMap::new();
         let (mut done, mut last) = (BTreeMap::new(), BTreeMap::new());
+
         loop {
             for node in nodes {
                 if done.contains_key(node) {
@@ -166,6 +167,7 @@ fn holding(node: &str, cluster: &Value) -> Holding {
             one.get("in_sync")?.as_bool()?,
         ))
     };
+
     let owned = |shard: &Value| {
         number(shard, "epoch")?;
         let standbys = shard.get("standbys").and_then(Value::as_array);
@@ -174,6 +176,7 @@ fn holding(node: &str, cluster: &Value) -> Holding {
             standbys.into_iter().flatten().filter_map(standby).collect(),
         ))
     };
+
     Holding {
         owned: shards.into_iter().flatten().filter_map(owned).collect(),
         sessions: sessions.unwrap_or(0),
@@ -222,6 +225,7 @@ fn leases(text: &str) -> Leases {
     };
     let mut epochs: BTreeMap<&str, f64> = BTreeMap::new();
     let mut left: BTreeMap<&str, f64> = BTreeMap::new();
+
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let Some((name, value)) = line.rsplit_once(' ') else {
             continue;
@@ -244,10 +248,12 @@ fn leases(text: &str) -> Leases {
             _ => {}
         }
     }
+
     for (shard, _) in epochs.into_iter().filter(|(_, epoch)| *epoch > 0.0) {
         told.owned += 1;
         told.ended += u64::from(left.get(shard).is_some_and(|left| *left <= 0.0));
     }
+
     told
 }
 
@@ -272,19 +278,24 @@ mod tests {
                 json!({"shard": 2, "epoch": null}),
             ]),
         );
+
         assert_eq!(first.sessions, 7);
         assert_eq!(first.owned.len(), 2);
+
         let told = BTreeMap::from([("node-1".to_owned(), first.clone())]);
         assert_eq!(lacking(1, &told), Vec::<String>::new());
+
         let lack = lacking(3, &told);
         assert!(
             lack[0].starts_with("shard 1 of node-1") && lack[1] == "nobody owns shard 2",
             "{lack:?}"
         );
+
         let both = BTreeMap::from([
             ("node-1".to_owned(), first.clone()),
             ("node-2".to_owned(), first),
         ]);
+
         assert!(
             lacking(1, &both)[0].contains("owners"),
             "one that was taken is kept"

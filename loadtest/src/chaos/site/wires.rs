@@ -71,6 +71,7 @@ impl Wires {
             Arc::clone(&self.diallers),
             self.rules.subscribe(),
         );
+
         drop(tokio::spawn(async move {
             loop {
                 let Ok((client, from)) = listener.accept().await else {
@@ -96,6 +97,7 @@ impl Wires {
                 }));
             }
         }));
+
         Ok(own)
     }
 
@@ -175,6 +177,7 @@ impl Diallers {
         let text = std::fs::read_to_string("/proc/net/tcp").unwrap_or_default();
         let ports: HashMap<&str, u16> = text.lines().filter_map(inode_and_port).collect();
         let mut found = HashMap::new();
+
         for name in &self.names {
             let Some(pid) = pid_of(&self.folder, name) else {
                 continue;
@@ -194,6 +197,7 @@ impl Diallers {
                 }
             }
         }
+
         found
     }
 }
@@ -286,6 +290,7 @@ async fn pump(
             }
         }
     }
+
     // The end passes like everything else.
     if passes(&mut rules, &pair, request).await {
         to.shutdown().await.ok();
@@ -329,11 +334,13 @@ mod tests {
             .nth(19)
             .unwrap();
         std::fs::create_dir(folder.path().join("node-1")).unwrap();
+
         std::fs::write(
             folder.path().join("node-1/pid"),
             format!("{} {started}", std::process::id()),
         )
         .unwrap();
+
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let client = TcpStream::connect(listener.local_addr().unwrap())
             .await
@@ -344,6 +351,7 @@ mod tests {
             names,
             seen: Mutex::new(None),
         });
+
         for (port, who) in [(client.local_addr().unwrap().port(), "node-1"), (1, "?")] {
             let ends = Ends {
                 to: "redis-1".to_owned(),
@@ -379,12 +387,15 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let wires = Wires::new(folder.path().to_owned(), Vec::new());
         let proxy = wires.before("node-1", echo().await).await.unwrap();
+
         // While there is a rule, of whomever, nothing passes before it is known who connects.
         wires.set(&[("a".to_owned(), "b".to_owned())], Some(Rule::Hold));
+
         let mut client = TcpStream::connect(("127.0.0.1", proxy)).await.unwrap();
         let mut byte = [0];
         client.write_all(b"a").await.unwrap();
         client.read_exact(&mut byte).await.unwrap();
+
         let pairs = [("?".to_owned(), "node-1".to_owned())];
         for rule in [Rule::Hold, Rule::HoldRequests, Rule::HoldReplies] {
             wires.set(&pairs, Some(rule));
@@ -399,6 +410,7 @@ mod tests {
             client.read_exact(&mut byte).await.unwrap();
             assert_eq!(&byte, b"b");
         }
+
         wires.reset(&pairs).await;
         assert!(matches!(client.read(&mut byte).await, Ok(0) | Err(_)));
     }

@@ -23,6 +23,7 @@ pub(crate) fn render(report: &Report) -> Result<String, String> {
     let told = |error: minijinja::Error| format!("the page: {error:#}");
     let mut page = Environment::new();
     page.add_template("report.html", PAGE).map_err(told)?;
+
     let settings = serde_json::to_value(&report.settings).map_err(|error| error.to_string())?;
     let empty = serde_json::Map::new();
     let settings: Vec<(String, String)> = settings
@@ -53,6 +54,7 @@ pub(crate) fn render(report: &Report) -> Result<String, String> {
         steps => report.ramp.as_ref().map(steps),
         audit => audit(report),
     };
+
     page.get_template("report.html")
         .and_then(|page| page.render(context))
         .map_err(told)
@@ -95,12 +97,14 @@ mod tests {
         ] {
             assert!(render(&report).unwrap().contains(word), "{word}");
         }
+
         let load = report.steady.take().unwrap();
         let step = |rate, broke| crate::report::Step {
             rate,
             broke,
             load: load.clone(),
         };
+
         let steps = vec![
             step(1_000.0, vec![]),
             step(2_000.0, vec!["p99 of sends 300 ms".to_owned()]),
@@ -110,19 +114,23 @@ mod tests {
             highest_rate: Some(1_000.0),
             ..Ramp::default()
         });
+
         let of_ramp = render(&report).unwrap();
         assert!(of_ramp.contains("Latency by rate") && of_ramp.contains("p99 of sends 300 ms"));
+
         report.ramp = None;
         report.idle = Some(crate::report::Idle {
             sessions: 5_000,
             bytes_per_session: Some(35_840.0),
             ..Default::default()
         });
+
         report.verdict = crate::report::Verdict {
             passed: false,
             faults: vec!["3 lost".to_owned()],
             warnings: vec![],
         };
+
         let of_idle = render(&report).unwrap();
         assert!(
             of_idle.contains("Open sockets")

@@ -36,9 +36,11 @@ pub(super) fn figures(report: &Report, load: Option<&Load>) -> Result<Vec<Figure
             by_rate(ramp),
         )?);
     }
+
     if report.idle.is_none() {
         figures.extend(sends_over_time(report)?);
     }
+
     if let Some(load) = load {
         figures.push(figure(
             "Distribution of latencies",
@@ -46,11 +48,13 @@ pub(super) fn figures(report: &Report, load: Option<&Load>) -> Result<Vec<Figure
             distribution(load),
         )?);
     }
+
     figures.push(if report.idle.is_none() {
         failed_sends(&report.series)?
     } else {
         open_sockets(&report.series)?
     });
+
     figures.extend(used(&report.series)?);
     Ok(figures)
 }
@@ -91,6 +95,7 @@ fn sends_over_time(report: &Report) -> Result<[Figure; 4], String> {
     let post = latency(series, |second| &second.post);
     let deliver = latency(series, |second| &second.deliver);
     let note = "From the moment a send was due, by the second of its end.";
+
     Ok([
         figure(
             "Sends per second",
@@ -143,6 +148,7 @@ fn used(series: &[Second]) -> Result<[Figure; 2], String> {
             Some(second.client_processors)
         }),
     ];
+
     Ok([
         figure(
             "Resident memory of the server",
@@ -200,6 +206,7 @@ fn distribution(load: &Load) -> Plot {
                 .map(|point| (nines(point.share, values), point.ms)),
         )
     };
+
     let curves = vec![
         curve("POST", 0, &load.distribution.post, load.post.count),
         curve(
@@ -209,6 +216,7 @@ fn distribution(load: &Load) -> Plot {
             load.deliver.count,
         ),
     ];
+
     Plot {
         across: Scale::Nines,
         up: Scale::Milliseconds,
@@ -222,8 +230,10 @@ fn errors_over_time(series: &[Second]) -> Vec<Curve> {
     for error in series.iter().flat_map(|second| &second.errors) {
         *totals.entry(name_of(error)).or_default() += error.count;
     }
+
     let mut most: Vec<(String, u64)> = totals.into_iter().collect();
     most.sort_by_key(|(_, total)| std::cmp::Reverse(*total));
+
     let names: Vec<String> = most
         .into_iter()
         .take(ERRORS_MAX)
@@ -238,6 +248,7 @@ fn errors_over_time(series: &[Second]) -> Vec<Curve> {
             .sum::<u64>();
         (second.at_s, float(count))
     };
+
     let curve = |(colour, name): (u8, String)| {
         Curve::new(
             name.clone(),
@@ -263,6 +274,7 @@ fn by_rate(ramp: &Ramp) -> Plot {
         curve("send to delivered p99", 3, &|load| load.deliver.p99_ms),
         curve("send to delivered p50", 1, &|load| load.deliver.p50_ms),
     ];
+
     Plot {
         across: Scale::Count,
         up: Scale::Milliseconds,

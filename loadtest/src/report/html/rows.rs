@@ -42,6 +42,7 @@ pub(super) fn latencies(load: &Load) -> Vec<Row> {
         row("lateness of the client".to_owned(), &load.sends.lateness),
     ];
     let sizes: BTreeSet<u64> = load.by_members.iter().map(|group| group.members).collect();
+
     for group in load.by_members.iter().filter(|_| sizes.len() > 1) {
         rows.push(row(format!("{} members: POST", group.members), &group.post));
         rows.push(row(
@@ -49,6 +50,7 @@ pub(super) fn latencies(load: &Load) -> Vec<Row> {
             &group.deliver,
         ));
     }
+
     rows
 }
 
@@ -66,6 +68,7 @@ pub(super) fn processes(load: &Load) -> Vec<Row> {
             cells,
         });
     }
+
     if let Some(redis) = &load.redis {
         let memory = format!("{:.0}", float(redis.memory_highest_bytes) / MEBIBYTE);
         let cells = vec![
@@ -79,6 +82,7 @@ pub(super) fn processes(load: &Load) -> Vec<Row> {
             cells,
         });
     }
+
     let client = &load.client;
     let cells = vec![
         format!("{:.0}", client.cpu_us_per_message),
@@ -86,6 +90,7 @@ pub(super) fn processes(load: &Load) -> Vec<Row> {
         String::new(),
         String::new(),
     ];
+
     rows.push(Row {
         name: "this load test".to_owned(),
         cells,
@@ -132,9 +137,11 @@ pub(super) fn audit(report: &Report) -> Vec<(&'static str, String, bool)> {
         closes.join(", "),
         false,
     );
+
     if report.idle.is_some() {
         return vec![("sessions", whole(audit.sessions), false), closes];
     }
+
     let must_be_0 = |name, value: u64| (name, whole(value), value > 0);
     vec![
         ("acknowledged sends", whole(audit.acknowledged), false),

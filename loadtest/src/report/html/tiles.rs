@@ -47,6 +47,7 @@ fn of_load(tiles: &mut Vec<Tile>, load: &Load) {
         count(load.sends.accepted_per_second),
         "sends/s",
     ));
+
     tiles.push(tile(
         "delivered",
         count(load.deliveries_per_second),
@@ -59,6 +60,7 @@ fn of_load(tiles: &mut Vec<Tile>, load: &Load) {
         whole(load.sends.failed + load.sends.unsent),
         "sends",
     ));
+
     if let Some(server) = &load.server {
         tiles.push(tile(
             "server CPU",
@@ -81,6 +83,7 @@ fn of_idle(tiles: &mut Vec<Tile>, idle: &Idle) {
         "sessions",
     ));
     tiles.push(tile("opening", ms(idle.open.p99_ms), "ms p99"));
+
     if let Some(each) = idle.bytes_per_session {
         tiles.push(tile(
             "memory",
@@ -88,6 +91,7 @@ fn of_idle(tiles: &mut Vec<Tile>, idle: &Idle) {
             "KiB a session",
         ));
     }
+
     if let Some(processors) = idle.server_processors {
         tiles.push(tile(
             "server CPU at rest",

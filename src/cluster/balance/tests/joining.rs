@@ -31,11 +31,13 @@ fn a_node_that_joins_gets_its_share_and_nothing_moves_between_the_others() {
     let places = spread(&table, Vec::clone, &all);
     assert!(owned.0 >= 61 && owned.1 <= 75, "owners {owned:?}");
     assert!(places.0 >= 121 && places.1 <= 150, "places {places:?}");
+
     // The least that could be: a quarter of the places, of which the half own.
     assert!(
         placed <= 128 && moved <= 90,
         "{placed} places, {moved} moves"
     );
+
     for (after, row) in table.rows.iter().zip(&before.rows) {
         let came: Vec<_> = after.iter().filter(|node| !row.contains(node)).collect();
         assert!(
@@ -49,9 +51,11 @@ fn a_node_that_joins_gets_its_share_and_nothing_moves_between_the_others() {
 fn nodes_that_share_no_row_are_evened_out_by_way_of_a_third() {
     let of = |pair: [usize; 2]| pair.map(node).to_vec();
     let mut table = first(8, 3, 2);
+
     // The first owns all; the last stands by for the second only, which owns nothing.
     table.rows = vec![of([0, 1]); 6];
     table.rows.extend(vec![of([1, 2]); 2]);
+
     let all = nodes(3);
     let resting = BTreeSet::new();
     let balance = Balance {
@@ -66,6 +70,7 @@ fn nodes_that_share_no_row_are_evened_out_by_way_of_a_third() {
         (&moves[0].from, &moves[0].to, &moves[1].from, &moves[1].to),
         (&node(1), &node(2), &node(0), &node(1))
     );
+
     settle(&mut table, &all, 2);
     assert_eq!(spread(&table, |row| owners(row), &all), (2, 3));
 }
@@ -79,6 +84,7 @@ fn nothing_moves_while_a_node_is_missing_or_a_shard_rests() {
         .filter(|row| row[0] == node(2))
         .for_each(|row| row.reverse());
     let (none, all) = (BTreeSet::new(), nodes(3));
+
     let resting: BTreeSet<ShardId> = (0..64).map(ShardId).collect();
     let two = nodes(2);
     assert!(
@@ -91,6 +97,7 @@ fn nothing_moves_while_a_node_is_missing_or_a_shard_rests() {
         .even_moves()
         .is_empty()
     );
+
     assert!(
         Balance {
             table: &table,
@@ -101,6 +108,7 @@ fn nothing_moves_while_a_node_is_missing_or_a_shard_rests() {
         .even_moves()
         .is_empty()
     );
+
     assert!(
         !Balance {
             table: &table,
@@ -168,6 +176,7 @@ fn the_steps_that_would_follow_are_told_in_their_order_with_their_reasons() {
     let mut table = first(4, 2, 1);
     table.rows = [0, 0, 0, 1].map(|owner| vec![node(owner)]).to_vec();
     drain(&mut table, 1);
+
     let (none, all) = (BTreeSet::new(), nodes(3));
     let balance = Balance {
         table: &table,
@@ -179,10 +188,12 @@ fn the_steps_that_would_follow_are_told_in_their_order_with_their_reasons() {
         let line = |step: Step| format!("{:?} {} {} {}", step.what, step.shard, step.from, step.to);
         steps.into_iter().map(line).collect()
     };
+
     assert_eq!(
         told(balance.steps(false, 9)),
         ["Copy s3 node-1 node-2", "Owner s3 node-1 node-2"]
     );
+
     let evened = told(balance.steps(true, 9));
     assert_eq!(
         (evened.len(), &evened[..2]),

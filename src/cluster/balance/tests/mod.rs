@@ -97,6 +97,7 @@ fn let_go(table: &mut Table, replicas: usize) {
 fn settle(table: &mut Table, nodes: &BTreeSet<NodeId>, replicas: usize) -> (usize, usize) {
     let resting = BTreeSet::new();
     let (mut moved, mut placed) = (0, 0);
+
     for _ in 0..10_000 {
         let_go(table, replicas);
         assert!(
@@ -133,6 +134,7 @@ fn settle(table: &mut Table, nodes: &BTreeSet<NodeId>, replicas: usize) -> (usiz
             moved += 1;
         }
     }
+
     panic!("it does not come to rest: {table:?}");
 }
 

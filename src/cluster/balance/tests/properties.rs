@@ -19,15 +19,19 @@ proptest! {
                 row.reverse();
             }
         }
+
         let all = nodes(before + more);
         settle(&mut table, &all, replicas);
         let (low, high) = bounds(table.rows.len(), all.len());
         let (least, most) = spread(&table, |row| owners(row), &all);
+
         // Whoever cannot be helped shares no row with whoever has too many, by any way.
         prop_assert!(least >= low && most <= high, "{least} to {most}, not {low} to {high}");
+
         let rests = table.clone();
         prop_assert_eq!(settle(&mut table, &all, replicas), (0, 0));
         prop_assert_eq!(&table, &rests);
+
         for row in &rests.rows {
             prop_assert_eq!(row.iter().collect::<BTreeSet<_>>().len(), replicas);
         }
@@ -48,19 +52,24 @@ proptest! {
         let drains: BTreeSet<usize> = drains.into_iter().filter(|number| *number < count).collect();
         let replicas = replicas.min(count - drains.len());
         prop_assume!(replicas > 0);
+
         let mut table = first_in(shards, &live(count, if told { names } else { &[] }), replicas);
         prop_assert_eq!(badly_spread(&table, &nodes(count)), 0);
+
         table.nodes = live(count, names);
         drains.iter().for_each(|number| drain(&mut table, *number));
+
         let all = nodes(count);
         settle(&mut table, &all, replicas);
         for number in &drains {
             prop_assert!(!table.names(&node(*number)), "node-{number} has something: {:?}", table.rows);
         }
+
         prop_assert!(table.rows.iter().all(|row| row.iter().collect::<BTreeSet<_>>().len() == replicas));
         if all.len() - drains.len() > replicas {
             prop_assert_eq!(badly_spread(&table, &all), 0);
         }
+
         prop_assert_eq!(settle(&mut table, &all, replicas), (0, 0), "it rests");
         // Nor does the coordinator's other half move anything.
         prop_assert_eq!(next_table(&table, &table.nodes, replicas, &BTreeSet::new()), None);

@@ -26,16 +26,19 @@ fn a_drained_place_goes_to_a_zone_that_its_row_has_not() {
     let mut table = first_in(64, &live(6, &["a", "b", "c"]), 3);
     drain(&mut table, 0);
     settle(&mut table, &nodes(6), 3);
+
     assert_eq!(
         (badly_spread(&table, &nodes(6)), table.names(&node(0))),
         (0, false)
     );
+
     let zones = |row: &Vec<NodeId>| {
         row.iter()
             .map(|node| table.zone(node).to_owned())
             .collect::<BTreeSet<_>>()
             .len()
     };
+
     assert!(
         table.rows.iter().all(|row| zones(row) == 3),
         "{:?}",

@@ -8,6 +8,7 @@ use crate::ids::ShardId;
 pub async fn what_is_known_is_not_loaded_again(setup: impl Setup) {
     let (table, identity) = (setup.table(), fresh_identity());
     assert_eq!(table.load_unless(None).await.unwrap(), Polled::Gone);
+
     let first = table_of(identity, 1, "a");
     assert!(table.swap(0, first.clone()).await.unwrap());
     assert_eq!(
@@ -18,12 +19,14 @@ pub async fn what_is_known_is_not_loaded_again(setup: impl Setup) {
         table.load_unless(Some(&first)).await.unwrap(),
         Polled::Unchanged
     );
+
     let again = table_of(identity, 1, "b");
     assert_eq!(
         table.load_unless(Some(&again)).await.unwrap(),
         Polled::Changed(first.clone()),
         "its version was given twice"
     );
+
     let elsewhere = table_of(fresh_identity(), 1, "a");
     assert_eq!(
         table.load_unless(Some(&elsewhere)).await.unwrap(),
@@ -58,6 +61,7 @@ pub async fn a_table_that_is_gone_is_told_from_one_that_is_unchanged(setup: impl
 pub async fn that_a_shard_was_claimed_stands_with_the_table(mut setup: impl Setup) {
     let (table, identity) = (setup.table(), fresh_identity());
     assert!(table.swap(0, table_of(identity, 1, "a")).await.unwrap());
+
     let first = table.load().await.unwrap().unwrap();
     let claimed = Table {
         version: 2,
@@ -65,16 +69,19 @@ pub async fn that_a_shard_was_claimed_stands_with_the_table(mut setup: impl Setu
         ..first.clone()
     };
     assert!(table.swap(1, claimed.clone()).await.unwrap());
+
     let twice = Table {
         version: 2,
         ..first
     };
+
     assert_eq!(
         table.load_unless(Some(&twice)).await.unwrap(),
         Polled::Changed(claimed.clone()),
         "it makes another table"
     );
     assert!(!table.swap(1, twice).await.unwrap());
+
     setup.reopen().await;
     assert_eq!(setup.table().load().await.unwrap(), Some(claimed));
 }
@@ -82,6 +89,7 @@ pub async fn that_a_shard_was_claimed_stands_with_the_table(mut setup: impl Setu
 pub async fn which_nodes_drain_and_are_replaced_stands_with_the_table(mut setup: impl Setup) {
     let (table, identity, node) = (setup.table(), fresh_identity(), NodeId::from("a"));
     assert!(table.swap(0, table_of(identity, 1, "a")).await.unwrap());
+
     let first = table.load().await.unwrap().unwrap();
     let drain = Drain {
         since_ms: 7,
@@ -97,17 +105,20 @@ pub async fn which_nodes_drain_and_are_replaced_stands_with_the_table(mut setup:
         ..first.clone()
     };
     assert!(table.swap(1, marked.clone()).await.unwrap());
+
     let twice = Table {
         version: 2,
         ..first
     };
     let told = table.load_unless(Some(&twice)).await.unwrap();
+
     assert_eq!(
         told,
         Polled::Changed(marked.clone()),
         "it makes another table"
     );
     assert!(!table.swap(1, twice).await.unwrap());
+
     setup.reopen().await;
     assert_eq!(setup.table().load().await.unwrap(), Some(marked.clone()));
     assert_eq!(
@@ -126,6 +137,7 @@ pub async fn identity_and_table_outlive_the_process(mut setup: impl Setup) {
             .await
             .unwrap()
     );
+
     setup.reopen().await;
     assert_eq!(setup.table().identity().await.unwrap(), Some(identity));
     assert_eq!(
@@ -139,6 +151,7 @@ pub async fn identity_and_table_outlive_the_process(mut setup: impl Setup) {
             .await
             .unwrap()
     );
+
     assert!(
         setup
             .table()

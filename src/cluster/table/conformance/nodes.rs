@@ -29,11 +29,13 @@ pub async fn one_node_leads_until_its_time_is_over(setup: impl Setup) {
         table.lead(&one, Duration::from_millis(50)).await.unwrap(),
         "as long as it says now"
     );
+
     let over = async {
         while !table.lead(&two, long).await.unwrap() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
+
     tokio::time::timeout(Duration::from_secs(30), over)
         .await
         .expect("it has ended");

@@ -27,6 +27,7 @@ pub async fn a_swap_from_another_version_has_no_effect(setup: impl Setup) {
     let (table, identity) = (setup.table(), fresh_identity());
     assert!(table.swap(0, table_of(identity, 1, "a")).await.unwrap());
     assert!(table.swap(1, table_of(identity, 2, "b")).await.unwrap());
+
     for stale in [0, 1, 3] {
         assert!(
             !table
@@ -36,6 +37,7 @@ pub async fn a_swap_from_another_version_has_no_effect(setup: impl Setup) {
             "from {stale}"
         );
     }
+
     assert_eq!(
         table.load().await.unwrap(),
         Some(table_of(identity, 2, "b"))
@@ -81,6 +83,7 @@ pub async fn a_swap_that_is_sent_again_stands(setup: impl Setup) {
             "its answer may have been lost"
         );
     }
+
     assert!(
         !table.swap(0, table_of(identity, 1, "b")).await.unwrap(),
         "another one of that version"

@@ -283,6 +283,7 @@ mod tests {
             offset: Offset(5),
             ..Tail::EMPTY
         };
+
         let claim = Claim {
             shard,
             expected: None,
@@ -292,10 +293,12 @@ mod tests {
             begin_at: PerStream::both(begin),
             ends_at: None,
         };
+
         log.claim(claim).await.ok();
         log.append(&[log_claims::batch(shard, stream, token, &begin, (1, "x"))])
             .await;
         log.control(shard).await.ok();
+
         log.observe(&[shard]).await;
         log.renew(&[(shard, token)]).await;
         log.read(shard, stream, Offset(0), 1).await.ok();
@@ -321,9 +324,11 @@ mod tests {
                 .contains("online")
         };
         testing::until("the replica is online", is_online).await;
+
         // A cluster's; and one for a node that takes the place of a silent one when there are a
         // thousand.
         let elsewhere = ["cluster|slots", "asking", "config|get", "hdel"];
+
         for right in testing::rights::commands()
             .into_iter()
             .filter(|right| !elsewhere.contains(right))
@@ -345,6 +350,7 @@ mod tests {
             };
             assert!(told.iter().any(is_named), "without {right}: {told:?}");
         }
+
         let config = testing::config(&[server.url()]);
         let servers = Servers::new(
             testing::rights::restricted(config, std::slice::from_ref(&server), None).await,
@@ -434,6 +440,7 @@ mod tests {
             .await
             .expect("registers");
         age(&setup, ["silent".to_owned()], 89).await;
+
         assert_eq!(setup.table.nodes().await.expect("lists").len(), 2);
         age(&setup, ["silent".to_owned()], 91).await;
         assert_eq!(
@@ -452,6 +459,7 @@ mod tests {
     async fn a_node_too_many_is_refused_until_a_silent_one_makes_room() {
         let setup = over_redis().await;
         age(&setup, (0..NODES_MAX).map(|number| format!("n{number}")), 1).await;
+
         let (new, known) = (NodeId::from("new"), NodeId::from("n7"));
         let refused = setup
             .table
@@ -464,12 +472,14 @@ mod tests {
                 .contains("1024 nodes are registered already"),
             "{refused}"
         );
+
         setup
             .table
             .register(&known, &addresses(2))
             .await
             .expect("has a place");
         age(&setup, ["n8".to_owned()], 91).await;
+
         setup
             .table
             .register(&new, &addresses(2))
@@ -482,6 +492,7 @@ mod tests {
     async fn two_processes_of_one_name_are_told() {
         let setup = over_redis().await;
         let (node, other) = (NodeId::from("twin"), table(&setup.config));
+
         setup
             .table
             .register(&node, &addresses(1))

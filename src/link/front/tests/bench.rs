@@ -86,6 +86,7 @@ impl Answers for Noted {
     fn answer(&self, call: Call, _deadline: Instant) -> Answering {
         self.called.lock().expect("a lock").push(call.clone());
         self.changed.notify_waiters();
+
         Box::pin(async move {
             if call.query == "hang" {
                 std::future::pending::<()>().await;
@@ -165,6 +166,7 @@ impl Bench {
             Arc::<Noted>::clone(&noted),
             node.clone(),
         );
+
         let way = match by {
             By::Memory => Way::Memory {
                 id: NodeId::from("router"),
@@ -192,6 +194,7 @@ impl Bench {
                 }
             }
         };
+
         let consumer = Arc::<Noted>::clone(&noted);
         let setup = Setup {
             node: NodeId::from("node"),

@@ -17,6 +17,7 @@ async fn what_finds_no_space_at_the_node_is_told_and_what_says_how_things_stand_
     };
     let bench = Bench::with(by, Config::front(), small).await;
     bench.open().await;
+
     let router = bench.noted.router();
     // Nothing is carried meanwhile: this task does not wait.
     let fitted = (0..1_000)
@@ -25,10 +26,12 @@ async fn what_finds_no_space_at_the_node_is_told_and_what_says_how_things_stand_
     assert!((10..1_000).contains(&fitted), "{fitted}");
     assert!(!router.has_room() || !router.offer(deliver(fitted)));
     assert!(router.offer(Down::Forgotten(1)), "the reserve");
+
     timeout(PATIENCE, router.until_room())
         .await
         .expect("space again");
     assert!(router.offer(deliver(fitted)));
+
     bench.noted.until(|noted| noted.downs() == fitted + 2).await;
     assert!(
         delivered(&bench.noted).into_iter().eq(0..=fitted),
@@ -48,6 +51,7 @@ async fn what_finds_no_space_at_the_router_is_refused(by: By) {
         .count();
     assert!((10..1_000).contains(&fitted), "{fitted}");
     assert_eq!(bench.say(Some(connection), fitted), Err(Failure::Full));
+
     let refused = bench.link.call(call("", ""), soon()).await;
     assert_eq!(refused.expect_err("no space"), Failure::Full);
     assert_eq!(
@@ -55,6 +59,7 @@ async fn what_finds_no_space_at_the_router_is_refused(by: By) {
         Ok(connection),
         "the reserve"
     );
+
     timeout(PATIENCE, bench.link.until_space(connection))
         .await
         .expect("space again");

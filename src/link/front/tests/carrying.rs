@@ -51,6 +51,7 @@ async fn an_answer_comes_whole_in_however_many_parts(by: By) {
             (200, 1, body.to_vec())
         );
     }
+
     let called = bench.noted.called.lock().expect("a lock");
     let budget = u64::try_from(PATIENCE.as_millis()).expect("it fits");
     assert!(

@@ -60,6 +60,7 @@ async fn a_call_that_is_dropped_before_it_was_sent_never_is(by: By) {
         .await
         .expect("an answer");
     let called = bench.noted.called.lock().expect("a lock");
+
     assert_eq!(
         called
             .iter()
@@ -94,10 +95,12 @@ async fn a_link_that_is_stopped_sends_nothing_more(by: By) {
         bench.say(Some(connection), 1),
         Err(Failure::NotSent(_))
     ));
+
     assert!(matches!(
         bench.link.call(call("", ""), soon()).await,
         Err(Failure::NotSent(_))
     ));
+
     bench
         .noted
         .until(|noted| noted.router.lock().expect("a lock").is_none())
@@ -114,6 +117,7 @@ async fn a_node_that_says_nothing_any_more_is_given_up() {
         credentials: credentials("router", Role::Router),
         address,
     };
+
     let config = Config {
         heartbeat: Duration::from_millis(10),
         ..Config::front()
@@ -125,6 +129,7 @@ async fn a_node_that_says_nothing_any_more_is_given_up() {
         config,
         stop: stop.clone(),
     };
+
     let link = NodeLink::spawn(setup);
     let connection = link.send(None, Up::Gone(1)).expect("it is sent");
     let (stream, _) = listener.accept().await.expect("a connection");
@@ -154,11 +159,13 @@ async fn a_node_that_cannot_be_reached_fails_at_once_what_waited_for_it() {
         config: Config::front(),
         stop: stop.clone(),
     });
+
     let connection = link
         .send(None, Up::Gone(1))
         .expect("it waits for the connection");
     let failed = link.call(call("", ""), soon()).await;
     assert!(matches!(failed, Err(Failure::NotSent(_))), "{failed:?}");
+
     noted
         .until(|noted| noted.ended.lock().expect("a lock").contains(&connection))
         .await;

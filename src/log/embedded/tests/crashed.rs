@@ -64,6 +64,7 @@ async fn of_a_record_that_was_cut_off_anywhere_nothing_counts_and_all_before_it_
     let (begin, end) = closed.last_record();
     let path = closed.last();
     let whole = fs::read(&path).unwrap();
+
     for cut in (begin..end).step_by(29) {
         // Once at the end of the file, once within the zeros that were there for it.
         for zeros in [0, 4096] {
@@ -83,6 +84,7 @@ async fn of_a_record_that_was_cut_off_anywhere_nothing_counts_and_all_before_it_
             }
         }
     }
+
     fs::write(&path, whole).unwrap();
     assert_eq!(closed.opened().await, Ok(closed.tail));
 }
@@ -97,10 +99,12 @@ async fn a_record_that_is_not_whole_before_one_that_is_is_damage_and_the_start_s
         .open(closed.last())
         .unwrap();
     let mut byte = [0];
+
     file.read_exact_at(&mut byte, begin as u64 - 20).unwrap();
     file.write_all_at(&[byte[0] ^ 1], begin as u64 - 20)
         .unwrap();
     let refused = closed.opened().await.unwrap_err();
+
     assert!(
         refused.contains("is damaged at byte") && refused.contains(".segment"),
         "{refused}"
@@ -124,6 +128,7 @@ async fn a_segment_that_is_missing_among_those_that_are_needed_is_noticed() {
     closed.one.reopen().await;
     closed.one.reopen().await;
     closed.one.log.close().await;
+
     let all = segments(&closed.one.path());
     for missing in &all[..all.len() - 1] {
         let bytes = fs::read(missing).unwrap();
@@ -135,6 +140,7 @@ async fn a_segment_that_is_missing_among_those_that_are_needed_is_noticed() {
         );
         fs::write(missing, bytes).unwrap();
     }
+
     assert_eq!(closed.opened().await, Ok(closed.tail));
 }
 
@@ -142,6 +148,7 @@ async fn a_segment_that_is_missing_among_those_that_are_needed_is_noticed() {
 async fn a_segment_that_was_not_begun_when_the_process_ended_is_passed_over() {
     let closed = Closed::with(3).await;
     let next = closed.one.path().join("0000000002.segment");
+
     for left in [
         Vec::new(),
         b"RKL1".to_vec(),
@@ -205,6 +212,7 @@ async fn the_segments_of_this_version_are_read_by_every_later_one() {
     let folder = tempfile::tempdir().unwrap();
     let log = folder.path().join("log");
     fs::create_dir(&log).unwrap();
+
     let kept = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/fixtures/embedded-log/0000000001.segment");
     fs::copy(&kept, log.join("0000000001.segment")).unwrap();
@@ -216,6 +224,7 @@ async fn the_segments_of_this_version_are_read_by_every_later_one() {
         (entries.len(), control.owner.to_string().as_str()),
         (2, "node-a")
     );
+
     let cell = log.cell("kept").unwrap().unwrap();
     assert_eq!(
         (cell.version, cell.body.as_ref()),

@@ -61,14 +61,17 @@ async fn a_tail_that_is_not_ours_is_reported() {
 async fn fresh_batches_do_not_wait_behind_a_doubtful_one() {
     let (log, lane) = Scripted::lane([(1, std::iter::repeat_with(doubt).take(12).collect())]);
     let mut doubtful = lane.append(batch(1));
+
     // Far into its pauses, which are as long as they get.
     while log.attempts(1).len() < 10 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+
     let begun = Instant::now();
     for _ in 0..20 {
         assert_eq!(lane.append(batch(2)).await, Ok(Definite::Committed));
     }
+
     assert_eq!(
         begun.elapsed(),
         Duration::ZERO,
@@ -103,9 +106,11 @@ async fn a_cycle_never_has_two_batches_of_one_stream() {
         }),
         lane.append(batch(2)),
     ];
+
     for end in ends {
         assert_eq!(end.await, Ok(Definite::Committed));
     }
+
     for cycle in log.cycles.lock().expect("whole").iter() {
         let mut streams: Vec<_> = cycle
             .iter()

@@ -105,17 +105,21 @@ async fn a_new_batch_is_not_sent_without_a_lease_to_a_place_that_was_silent_last
     let ended = Arc::new(Lease::new(Some(T), proven.clock.since_boot()));
     proven.clock.pass(T);
     proven.renewed();
+
     let new = proven.lane.proven_by(ended, proven.clock.clone());
     assert_eq!(
         new.append(batch(2)).await,
         Ok(Definite::Committed),
         "nothing was silent"
     );
+
     let _end = proven.way.append(batch(1));
     proven.attempted(1).await;
+
     let mut end = new.append(batch(3));
     proven.attempted(20).await;
     assert!(proven.log.attempts(3).is_empty() && end.try_recv().is_err());
+
     proven.log.script.lock().expect("whole").clear();
     assert_eq!(
         end.await,

@@ -18,9 +18,11 @@ async fn a_batch_in_doubt_goes_with_its_shard_to_another_place_and_holds_up_none
     let end = lane.append(batch(1));
     let mut standings = lane.watch_standing(ShardId(1));
     until(&mut standings, |standing| standing != Standing::Clear).await;
+
     // A place whose cycles never end: the batch waits there, and not in a cycle of its old place.
     let stuck = lane.append(batch(9));
     tokio::task::yield_now().await;
+
     log.moved
         .lock()
         .expect("whole")
@@ -33,6 +35,7 @@ async fn a_batch_in_doubt_goes_with_its_shard_to_another_place_and_holds_up_none
     for _ in 0..3 {
         assert_eq!(lane.append(batch(2)).await, Ok(Definite::Committed));
     }
+
     assert!(
         log.cycles
             .lock()

@@ -8,8 +8,10 @@ async fn the_standing_tells_since_when_and_why_and_becomes_clear_by_itself() {
     let (_log, lane) = Scripted::lane_of_places([(1, vec![doubt(), doubt(), short(), short()])]);
     let mut standings = lane.watch_standing(ShardId(1));
     assert_eq!(standings.now(), Standing::Clear);
+
     let end = lane.append(batch(1));
     standings.changed().await.expect("a lane");
+
     let Standing::InDoubt { since } = standings.now() else {
         panic!("not in doubt")
     };
@@ -20,6 +22,7 @@ async fn the_standing_tells_since_when_and_why_and_becomes_clear_by_itself() {
         Standing::Clear,
         "of another place"
     );
+
     until(&mut standings, |standing| standing == Standing::Clear).await;
     assert_eq!(end.await, Ok(Definite::Committed));
 }
@@ -43,13 +46,16 @@ async fn what_is_in_doubt_for_one_shard_is_so_for_it_alone_and_silence_for_all_o
     let mut standings = lane.watch_standing(ShardId(1));
     let end = lane.append(batch(1));
     until(&mut standings, |standing| standing != Standing::Clear).await;
+
     let Standing::InDoubt { since } = standings.now() else {
         panic!("not in doubt")
     };
+
     assert_eq!(lane.standing(ShardId(2)), Standing::Clear);
     // Others that are written do not make it clear for this one.
     assert_eq!(lane.append(batch(2)).await, Ok(Definite::Committed));
     assert_eq!(standings.now(), Standing::InDoubt { since });
+
     let mut other = lane.watch_standing(ShardId(2));
     until(&mut other, |standing| {
         matches!(standing, Standing::InDoubt { .. })
@@ -88,6 +94,7 @@ async fn a_log_without_space_is_asked_once_a_second_and_has_some_again_when_a_ba
         lane.append(batch(1)).await,
         Ok(Definite::NotWritten("no space".to_owned()))
     );
+
     for _ in 0..2 {
         assert!(
             standings.is_full() && standings.refuses(),
@@ -98,6 +105,7 @@ async fn a_log_without_space_is_asked_once_a_second_and_has_some_again_when_a_ba
         assert!(standings.refuses(), "and no other");
         drop(lane.append(batch(1)).await);
     }
+
     assert!(!standings.is_full() && !standings.refuses());
 }
 

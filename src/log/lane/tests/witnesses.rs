@@ -72,6 +72,7 @@ async fn what_lacks_only_a_second_copy_for_a_second_is_committed_when_its_witnes
     let _witnessed = lane.witnessed_by(ShardId(1), Arc::clone(&standbys) as Arc<dyn Witnesses>);
     let begun = Instant::now();
     assert_eq!(lane.append(batch(1)).await, Ok(Definite::Committed));
+
     let took = begun.elapsed();
     assert!(
         took >= Duration::from_secs(1) && took < Duration::from_millis(1400),
@@ -82,6 +83,7 @@ async fn what_lacks_only_a_second_copy_for_a_second_is_committed_when_its_witnes
         [(Stream::Messages, batch(1).tail)]
     );
     assert_eq!(lane.standing(ShardId(1)), Standing::Clear);
+
     // The log has made no copy since: the next one is put to them at once.
     for _ in 0..5 {
         let asked = Instant::now();
@@ -92,6 +94,7 @@ async fn what_lacks_only_a_second_copy_for_a_second_is_committed_when_its_witnes
             asked.elapsed()
         );
     }
+
     assert_eq!(standbys.asked(), 6);
 }
 
@@ -103,6 +106,7 @@ async fn while_its_witnesses_confirm_a_shard_stands_clear_and_the_others_of_the_
     let alone = lane.append(batch(2));
     let mut standings = lane.watch_standing(ShardId(2));
     until(&mut standings, |standing| standing != Standing::Clear).await;
+
     for _ in 0..5 {
         assert_eq!(lane.append(batch(1)).await, Ok(Definite::Committed));
         assert_eq!(lane.standing(ShardId(1)), Standing::Clear);
@@ -111,6 +115,7 @@ async fn while_its_witnesses_confirm_a_shard_stands_clear_and_the_others_of_the_
             Standing::NotReplicated { .. }
         ));
     }
+
     assert_eq!(
         lane.standing(ShardId(3)),
         lane.standing(ShardId(2)),
@@ -222,6 +227,7 @@ async fn a_fence_that_comes_while_witnesses_are_asked_is_a_fence() {
     });
     let _witnessed = lane.witnessed_by(ShardId(1), Arc::clone(&standbys) as Arc<dyn Witnesses>);
     let end = lane.append(batch(1)).await;
+
     assert_eq!(
         end,
         Ok(Definite::Fenced {

@@ -82,5 +82,6 @@ fn every_fixture_ever_written_reads_as_it_did_and_encodes_to_itself() {
         );
         seen += 1;
     }
+
     assert!(seen >= all_samples().len());
 }

@@ -23,6 +23,7 @@ fn an_entry_follows_only_the_tail_that_it_was_sealed_for() {
     let (first, tail) = seal(&Tail::EMPTY, Epoch(1), &starts(3));
     let (second, end) = seal(&tail, Epoch(2), &starts(2));
     let read = Entry::decode_after(&tail, &second).unwrap();
+
     assert_eq!(
         (read.first, read.tail, read.epoch, read.records.len()),
         (Offset(4), end, Epoch(2), 2)
@@ -33,20 +34,24 @@ fn an_entry_follows_only_the_tail_that_it_was_sealed_for() {
             .collect::<Vec<_>>(),
         [4, 5]
     );
+
     let hole = EntryError::Hole {
         expected: Offset(1),
         found: Offset(4),
     };
     assert_eq!(Entry::decode_after(&Tail::EMPTY, &second), Err(hole));
+
     let again = EntryError::Hole {
         expected: Offset(4),
         found: Offset(1),
     };
     assert_eq!(Entry::decode_after(&tail, &first), Err(again));
+
     let other_history = Tail {
         offset: tail.offset,
         chain: end.chain,
     };
+
     assert_eq!(
         Entry::decode_after(&other_history, &second),
         Err(EntryError::Unlinked(Offset(4)))
@@ -77,6 +82,7 @@ fn lengths_and_counts_that_do_not_fit_are_malformed() {
         (1, b"\0\0\0\0z"),
         (2, b"\0\0\0\x01a"),
     ];
+
     for (count, body) in flaws {
         let read = Entry::decode_after(&Tail::EMPTY, &with_a_right_chain(count, body));
         assert!(
@@ -84,5 +90,6 @@ fn lengths_and_counts_that_do_not_fit_are_malformed() {
             "{count} {body:?}: {read:?}"
         );
     }
+
     assert!(Entry::decode_after(&Tail::EMPTY, &with_a_right_chain(1, b"\0\0\0\x01a")).is_ok());
 }

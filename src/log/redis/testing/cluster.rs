@@ -40,6 +40,7 @@ impl Cluster {
         ];
         let servers: Vec<Server> = (0..6).map(|_| Server::start(&arguments)).collect();
         let cluster = Self { servers };
+
         for (number, server) in (0..).zip(cluster.masters()) {
             let (first, last) = (
                 SLOTS / 3 * number,
@@ -56,6 +57,7 @@ impl Cluster {
                 .ask::<()>(&format!("CLUSTER SET-CONFIG-EPOCH {}", number + 1))
                 .await;
         }
+
         for server in &cluster.servers[1..] {
             server
                 .ask::<()>(&format!(
@@ -64,6 +66,7 @@ impl Cluster {
                 ))
                 .await;
         }
+
         until("everybody knows everybody", async || {
             for server in &cluster.servers {
                 let known: String = server.ask("CLUSTER NODES").await;
@@ -79,12 +82,14 @@ impl Cluster {
             true
         })
         .await;
+
         for number in 0..3 {
             let master = cluster.servers[number].id().await;
             cluster.servers[number + 3]
                 .ask::<()>(&format!("CLUSTER REPLICATE {master}"))
                 .await;
         }
+
         cluster.settled().await;
         cluster
     }
@@ -140,6 +145,7 @@ impl Cluster {
             .find(|server| server.runs())
             .expect("a running server");
         let ranges: Vec<Vec<Value>> = asked.ask("CLUSTER SLOTS").await;
+
         for range in ranges {
             let [
                 Value::Int(first),
@@ -161,6 +167,7 @@ impl Cluster {
                     .expect("one of ours");
             }
         }
+
         panic!("nobody has slot {slot}");
     }
 }

@@ -64,6 +64,7 @@ impl Server {
             folder,
             running: None,
         };
+
         // Another process may take the port between the look and the start.
         for _ in 0..20 {
             server.port = free_port();
@@ -71,6 +72,7 @@ impl Server {
                 return server;
             }
         }
+
         panic!("no server starts: {}", server.log());
     }
 
@@ -182,6 +184,7 @@ impl Server {
             .unwrap_or_else(|error| panic!("{}: {error}", self.program.display()));
         let watchdog = watchdog(child.id(), &self.folder);
         let end = Instant::now() + DEADLINE;
+
         while Instant::now() < end && child.try_wait().unwrap().is_none() {
             if self.log().contains("eady to accept connections") {
                 self.running = Some(Running { child, watchdog });
@@ -189,6 +192,7 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(10));
         }
+
         self.running = Some(Running { child, watchdog });
         self.kill9();
         false

@@ -42,6 +42,7 @@ pub async fn restricted(config: Config, servers: &[Server], less: Option<&str>) 
             .await
             .expect("flushed");
     }
+
     let login = format!("redis://{user}:{ENCODED}@");
     let urls = config
         .urls

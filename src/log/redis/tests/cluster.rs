@@ -41,11 +41,13 @@ impl Load {
         for shard in 0..SHARDS {
             owned.push(Owned::new(config.clone(), shard).await);
         }
+
         let places: std::collections::BTreeSet<u64> = owned
             .iter()
             .map(|owned| owned.log.place(owned.shard))
             .collect();
         assert_eq!(places.len(), 3, "shards on all masters");
+
         let log = Arc::clone(&owned[0].log);
         let holds = owned
             .iter()
@@ -65,6 +67,7 @@ impl Load {
             })
         };
         let appenders = owned.into_iter().map(appender).collect();
+
         Self {
             stop,
             log,
@@ -126,15 +129,18 @@ async fn masters_that_fail_over_lose_and_double_nothing() {
     };
     let load = Load::start(&config).await;
     pause().await;
+
     // Planned: the replica of the first master takes over.
     let planned = &cluster.servers[3];
     take_over(planned).await;
     cluster.settled().await;
     assert_eq!(planned.field("replication", "role").await, "master");
+
     pause().await;
     // Unplanned: the second master is killed, its replica is elected, it comes back as that one's
     // replica.
     cluster.servers[1].kill9();
+
     let replica = &cluster.servers[4];
     until("the replica is elected", async || {
         replica.field("replication", "role").await == "master"
@@ -144,6 +150,7 @@ async fn masters_that_fail_over_lose_and_double_nothing() {
         load.log.renew(&load.holds).await.iter().all(Result::is_ok)
     })
     .await;
+
     cluster.servers[1].restart();
     cluster.settled().await;
     pause().await;
@@ -177,11 +184,13 @@ async fn migrate(cluster: &Cluster, slot: u16) {
         .find(|server| server.port != from.port)
         .unwrap();
     let (source, target) = (from.id().await, to.id().await);
+
     to.ask::<()>(&format!("CLUSTER SETSLOT {slot} IMPORTING {source}"))
         .await;
     from.ask::<()>(&format!("CLUSTER SETSLOT {slot} MIGRATING {target}"))
         .await;
     pause().await;
+
     loop {
         let keys: Vec<String> = from.ask(&format!("CLUSTER GETKEYSINSLOT {slot} 1")).await;
         let Some(key) = keys.first() else { break };
@@ -189,9 +198,11 @@ async fn migrate(cluster: &Cluster, slot: u16) {
             .await;
         pause().await;
     }
+
     to.ask::<()>(&format!("CLUSTER SETSLOT {slot} NODE {target}"))
         .await;
     pause().await;
+
     from.ask::<()>(&format!("CLUSTER SETSLOT {slot} NODE {target}"))
         .await;
     for server in &cluster.servers {
@@ -229,11 +240,13 @@ async fn a_master_without_its_replica_commits_nothing_while_the_others_go_on() {
         ..config.clone()
     });
     let mut owned = Vec::new();
+
     for shard in 0..SHARDS {
         let mut one = Owned::new(config.clone(), shard).await;
         one.log = Arc::clone(&log);
         owned.push(one);
     }
+
     let alone: &Server = cluster.master_of(slot(&config, 0)).await;
     let at = cluster
         .servers
@@ -242,6 +255,7 @@ async fn a_master_without_its_replica_commits_nothing_while_the_others_go_on() {
         .unwrap();
     cluster.servers[at + 3].signal(nix::sys::signal::Signal::SIGSTOP);
     let cycle: Vec<_> = owned.iter().map(Owned::next).collect();
+
     for (answer, one) in log.append(&cycle).await.iter().zip(&owned) {
         let lonely = cluster.master_of(slot(&config, one.shard.0)).await.port == alone.port;
         if lonely {
@@ -250,6 +264,7 @@ async fn a_master_without_its_replica_commits_nothing_while_the_others_go_on() {
             assert!(answer.is_ok(), "{answer:?}")
         }
     }
+
     cluster.servers[at + 3].go_on();
     for (one, batch) in owned.iter_mut().zip(&cycle) {
         one.settle(batch).await;
@@ -269,6 +284,7 @@ async fn a_silent_master_is_not_observed_and_the_others_are_and_its_replica_is_a
     for &shard in &shards {
         claimed(&*log, shard).await;
     }
+
     let before: Vec<_> = log
         .observe(&shards)
         .await
@@ -278,6 +294,7 @@ async fn a_silent_master_is_not_observed_and_the_others_are_and_its_replica_is_a
     let lineages: std::collections::BTreeSet<u64> =
         before.iter().map(|seen| seen.lineage).collect();
     assert_eq!(lineages.len(), 3, "one for each master");
+
     let silent = cluster.master_of(slot(&config, 0)).await;
     let of_silent: Vec<bool> = before
         .iter()
@@ -285,16 +302,19 @@ async fn a_silent_master_is_not_observed_and_the_others_are_and_its_replica_is_a
         .collect();
     silent.signal(nix::sys::signal::Signal::SIGSTOP);
     let meanwhile = log.observe(&shards).await;
+
     for ((seen, was), is_silent) in meanwhile.iter().zip(&before).zip(&of_silent) {
         match seen {
             Err(_) => assert!(*is_silent, "of another master"),
             Ok(seen) => assert!(!is_silent && seen == was),
         }
     }
+
     until("the replica is master and is observed", async || {
         log.observe(&shards).await.iter().all(Result::is_ok)
     })
     .await;
+
     silent.go_on();
     for ((seen, was), is_silent) in log
         .observe(&shards)

@@ -44,6 +44,7 @@ impl Renewals {
         for &shard in &shards {
             holds.push((shard, claimed(&*by, shard).await));
         }
+
         let proven = Arc::new(Mutex::new(vec![Instant::now(); holds.len()]));
         let told = Arc::clone(&proven);
         let task = tokio::spawn(async move {
@@ -92,6 +93,7 @@ async fn renewed_after_each(faults: usize) {
     };
     let renewals = Renewals::start(&config).await;
     renewals.go_on("the start").await;
+
     for number in 0..faults {
         let at = slot(&config, u16::try_from(number).unwrap() % SHARDS);
         let master = cluster.master_of(at).await.port;
@@ -154,25 +156,30 @@ async fn a_server_that_hangs_costs_its_own_shards_alone_and_hides_no_slot_from_w
         urls: vec![hung.url(), other.url()],
         ..cluster.config()
     };
+
     let known = log(&config);
     let mut holds = Vec::new();
     for shard in (0..24).map(ShardId) {
         holds.push((shard, claimed(&*known, shard).await));
     }
+
     let mut of_hung = Vec::new();
     for (shard, _) in &holds {
         of_hung.push(cluster.master_of(slot(&config, shard.0)).await.port == hung.port);
     }
+
     assert!(
         of_hung.contains(&true) && of_hung.contains(&false),
         "shards on both"
     );
+
     // Nobody takes its place.
     for server in &cluster.servers {
         server
             .ask::<()>("CONFIG SET cluster-replica-no-failover yes")
             .await;
     }
+
     hung.signal(Signal::SIGSTOP);
     for log in [known, log(&config)] {
         for _ in 0..2 {
@@ -181,6 +188,7 @@ async fn a_server_that_hangs_costs_its_own_shards_alone_and_hides_no_slot_from_w
             }
         }
     }
+
     hung.go_on();
     until("all are renewed", async || {
         log(&config)
@@ -196,6 +204,7 @@ async fn a_server_that_hangs_costs_its_own_shards_alone_and_hides_no_slot_from_w
 async fn a_connection_on_which_a_call_was_given_up_is_not_used_again() {
     let server = server().await;
     let proxy = Proxy::before(server.port).await;
+
     // A time-out of its own would come after the deadline of the test.
     let config = Config {
         timeout: Duration::from_secs(600),
@@ -212,6 +221,7 @@ async fn a_connection_on_which_a_call_was_given_up_is_not_used_again() {
     .await;
     let log = log(&config);
     proxy.set(Mode::Hold);
+
     let given_up =
         tokio::time::timeout(Duration::from_millis(200), log.renew(&[(shard, token)])).await;
     assert!(given_up.is_err(), "it is held back");

@@ -46,6 +46,7 @@ impl Pair {
             program,
             &["--replicaof", &format!("127.0.0.1 {}", master.port)],
         );
+
         until("the replica is online", async || {
             replica.field("replication", "master_link_status").await == "up"
         })

@@ -41,6 +41,7 @@ impl Proxy {
         let (released, release) = watch::channel(false);
         let accepted = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&accepted);
+
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 counted.fetch_add(1, Ordering::SeqCst);
@@ -52,6 +53,7 @@ impl Proxy {
                 tokio::spawn(replies(from_server, to_client, (now, its_mode.clone())));
             }
         });
+
         Self {
             port,
             mode,

@@ -71,12 +71,14 @@ async fn a_wrong_password_a_missing_one_and_a_wrong_database_are_told_once_by_th
             "{login}{database}"
         );
     }
+
     let open = server().await;
     let (_, told) = refused(config(&[format!(
         "redis://:secret@127.0.0.1:{}",
         open.port
     )]))
     .await;
+
     assert_eq!(
         told.iter().map(|told| told.trim()).collect::<Vec<_>>(),
         ["Password"],

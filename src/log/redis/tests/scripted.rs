@@ -44,6 +44,7 @@ impl Scripted {
                 format!("{answer}\r\n")
             }
         });
+
         let play = Arc::new(Play {
             scripts: Mutex::new(scripts.collect()),
             ..Play::default()
@@ -84,6 +85,7 @@ impl Scripted {
 async fn serve(socket: TcpStream, play: Arc<Play>) {
     let (from, mut to) = socket.into_split();
     let mut from = BufReader::new(from);
+
     while let Some(command) = command(&mut from).await {
         let word = command[0].to_uppercase();
         play.heard.lock().unwrap().push(word.clone());
@@ -160,6 +162,7 @@ async fn of_one_pipeline_some_batches_may_lack_the_script_and_only_those_are_sen
         ..config(&[server.url()])
     });
     let answers = append(&log, &batches(4)).await;
+
     assert_eq!(answers[..3], [const { Ok(AppendOutcome::Appended) }; 3]);
     assert_not_written(&answers[3], "OOM");
     assert_eq!(
@@ -218,15 +221,18 @@ async fn a_batch_whose_keys_are_elsewhere_is_asked_for_there() {
     let ask = format!("-ASK 5 127.0.0.1:{}", other.port);
     let server = Scripted::start(&[&ask, OK]).await;
     server.has_all_slots(&server);
+
     let log = log(&Config {
         cluster: true,
         ..config(&[server.url()])
     });
+
     assert_eq!(
         append(&log, &batches(2)).await,
         [const { Ok(AppendOutcome::Appended) }; 2]
     );
     assert_eq!((other.heard("ASKING"), other.heard("EVALSHA")), (1, 1));
+
     // The slot itself has not moved.
     assert_eq!(
         append(&log, &batches(2)).await,
@@ -241,11 +247,13 @@ async fn a_slot_that_moved_is_gone_to_at_once_and_remembered() {
     let moved = format!("-MOVED 5 127.0.0.1:{}", other.port);
     let server = Scripted::start(&[&moved]).await;
     server.has_all_slots(&server);
+
     let log = log(&Config {
         cluster: true,
         ..config(&[server.url()])
     });
     let one = &batches(1);
+
     assert_eq!(append(&log, one).await, [Ok(AppendOutcome::Appended)]);
     assert_eq!(append(&log, one).await, [Ok(AppendOutcome::Appended)]);
     assert_eq!(
@@ -286,16 +294,20 @@ async fn a_cycle_of_many_bytes_goes_in_several_pipelines_and_stops_at_the_first_
         commit: CommitLevel::Replicated,
         ..config(&[server.url()])
     });
+
     assert_eq!(
         append(&log, &large).await,
         vec![Ok(AppendOutcome::Appended); 20]
     );
     assert_eq!((server.heard("EVALSHA"), server.heard("WAIT")), (20, 3));
+
     // The tenth is in the second pipeline, of which nothing counts then.
     let ending = std::iter::repeat_n(OK.to_owned(), 9).chain(["\r\n".to_owned()]);
     server.play.scripts.lock().unwrap().extend(ending);
+
     let answers = append(&log, &large).await;
     assert!(answers[..9].iter().all(Result::is_ok), "{answers:?}");
+
     answers[9..]
         .iter()
         .for_each(|answer| assert_doubt(answer, ""));

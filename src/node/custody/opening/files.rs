@@ -64,8 +64,10 @@ mod tests {
         for suffix in ["", "-wal", "-shm"] {
             std::fs::write(beside(&path, suffix), "x").expect("written");
         }
+
         std::fs::write(beside(&path, ".quarantined-17"), "x").expect("written");
         assert_eq!(shards_in(folder.path()), BTreeSet::from([ShardId(12)]));
+
         drop_file(&path).expect("removed");
         drop_file(&path).expect("removed already");
         assert_eq!(shards_in(folder.path()), BTreeSet::new());
@@ -75,6 +77,7 @@ mod tests {
             [],
             "nothing was to be sent again"
         );
+
         for name in [
             ".quarantined-17.orphans",
             ".quarantined-19.orphans",
@@ -82,6 +85,7 @@ mod tests {
         ] {
             std::fs::write(beside(&path, name), "").expect("written");
         }
+
         assert_eq!(
             unsent_in(folder.path()).expect("reads"),
             [(ShardId(12), beside(&path, ".quarantined-17"))]

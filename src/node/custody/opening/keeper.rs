@@ -67,6 +67,7 @@ pub(super) async fn keep(inner: Arc<Inner>, shard: ShardId, first: Told) {
         given: None,
         unfit: false,
     };
+
     loop {
         let pause = match keeper.step().await {
             Ok(()) => PAUSE_AFTER,
@@ -135,6 +136,7 @@ impl Keeper {
             // A claim that is under way is not cut off: its outcome would be in doubt.
             crate::shard::open(self.inner.opening(self.shard)).await
         };
+
         let failed = match opened {
             Ok(handle) if begins && !self.recorded(&handle).await => {
                 handle.close(Instant::now() + CLOSE_UNUSED_MAX).await;

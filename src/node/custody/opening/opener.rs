@@ -44,6 +44,7 @@ impl Opener {
             awaited: Arc::default(),
             leaving: AtomicBool::new(false),
         };
+
         let inner = Arc::new(inner);
         let custody: Weak<Inner> = Arc::downgrade(&inner);
         inner.ways.owners.kept_by(custody);
@@ -93,6 +94,7 @@ impl Opener {
     pub(in crate::node) async fn follow(self) {
         let stop = self.inner.life.opening.clone();
         let mut table = self.inner.ways.table.clone();
+
         loop {
             // For good, also if a later table leaves it out.
             self.inner

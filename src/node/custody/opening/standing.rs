@@ -47,9 +47,11 @@ impl Keeper {
         self.inner.refused().remove(&self.shard);
         self.settled();
         self.inner.ways.owners.insert_standby(standby.clone());
+
         let left = self.follow(&standby).await;
         drop(self.inner.ways.owners.remove_standby(self.shard));
         tracing::debug!(node = %self.inner.node, shard = %self.shard, ?left, "stands by no more");
+
         match left {
             Left::Due(token, beat) => match self.succeed(standby, (token, beat)).await? {
                 Some(failed) => self.mend(&failed).await,

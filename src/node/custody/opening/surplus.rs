@@ -186,6 +186,7 @@ mod tests {
             clock: Clock::system(),
             config: config(),
         };
+
         let handle = crate::shard::open(opening.clone()).await.expect("opens");
         handle.close(Instant::now() + Duration::from_secs(30)).await;
         opening

@@ -112,21 +112,25 @@ mod tests {
             );
             pauses.push(tries.pause(false));
         }
+
         assert_eq!(pauses[0], PAUSE_MIN);
         assert_eq!(pauses[1], PAUSE_MIN * 2);
         assert!(pauses.iter().all(|pause| *pause <= PAUSE_MAX));
         assert_eq!(pauses.last(), Some(&PAUSE_MAX));
+
         tries.failed(
             &NodeId::from("node-1"),
             ShardId(3),
             &OpenError::Elsewhere("owned by node-2".to_owned()),
         );
+
         assert_eq!(tries.pause(false), PAUSE_MIN, "it stands by from now on");
         tries.failed(
             &NodeId::from("node-1"),
             ShardId(3),
             &OpenError::Behind("a hole".to_owned()),
         );
+
         assert_eq!(
             (tries.pause(false), tries.pause(true)),
             (PAUSE_SLOW, PAUSE_MIN),
@@ -163,6 +167,7 @@ mod tests {
         for max in [None, Some(3)] {
             assert_eq!(outcome(OpenError::Foreign, 1, max), Some(Err(line())));
         }
+
         assert_eq!(outcome(OpenError::Failed, 1_000, None), None);
         assert_eq!(
             [2, 3].map(|failed| outcome(OpenError::Failed, failed, Some(3))),
@@ -174,6 +179,7 @@ mod tests {
             "the others are served meanwhile"
         );
         assert_eq!(outcome(OpenError::Elsewhere, 1, Some(3)), Some(Err(line())));
+
         for unfit in [OpenError::Behind, OpenError::Diverged, OpenError::Damaged] {
             assert_eq!(
                 first_outcome(&unfit(line()), 1, Some(3), true),
@@ -181,6 +187,7 @@ mod tests {
                 "another replica has it"
             );
         }
+
         // In one process a person looks on, and a part of the folder is no folder.
         for lasting in [
             OpenError::Refused,

@@ -35,6 +35,7 @@ impl Renewals {
     pub(in crate::node) fn of(setup: &Setup, shards: Shards, reach: Arc<Reach>) -> Option<Self> {
         let config = &setup.config.shard;
         let watch = config.takeover_watch?;
+
         Some(Self {
             rounds: Rounds {
                 node: setup.id.clone(),
@@ -145,6 +146,7 @@ mod tests {
             .build()
             .expect("a runtime");
         let (wedge, wedged) = std::sync::mpsc::channel::<()>();
+
         let (tell, told) = std::sync::mpsc::channel();
         let serving = std::thread::spawn(move || {
             served.block_on(async {
@@ -160,6 +162,7 @@ mod tests {
                 wedged.recv().ok();
             });
         });
+
         let watchdog = told.recv().expect("begun");
         let inner = Arc::clone(&bench.log.inner);
         let silence_max = Duration::from_secs(2);
@@ -170,6 +173,7 @@ mod tests {
             silence_max,
             standing_still: false,
         };
+
         let (by, stop) = (
             Arc::clone(&bench.log) as Arc<dyn ShardLog>,
             CancellationToken::new(),
@@ -178,12 +182,15 @@ mod tests {
             .on_a_thread(Arc::new(move || Arc::clone(&by)), stop.clone())
             .expect("a thread");
         let before = beat(&inner).await;
+
         until("renewed though busy", async || {
             beat(&inner).await > before + 20
         })
         .await;
+
         wedge.send(()).expect("it runs");
         until("stands still", async || watchdog.silent() > silence_max * 2).await;
+
         let after = beat(&inner).await;
         tokio::time::sleep(Duration::from_millis(200)).await;
         assert_eq!(
@@ -191,6 +198,7 @@ mod tests {
             after,
             "a node that stands still renews nothing"
         );
+
         stop.cancel();
         wedge.send(()).expect("it waits");
         serving.join().expect("ends");

@@ -222,16 +222,19 @@ mod tests {
             if any_of(&self.silent) {
                 return std::future::pending().await;
             }
+
             if any_of(&self.failing) {
                 return holds
                     .iter()
                     .map(|_| Err(LogError::Failed("scripted".to_owned())))
                     .collect();
             }
+
             let answer = self.inner.renew(holds).await;
             if any_of(&self.unheard) {
                 return std::future::pending().await;
             }
+
             self.clock.pass(*self.takes.lock().expect("whole"));
             answer
         }
@@ -283,6 +286,7 @@ mod tests {
                 takes: Mutex::default(),
                 clock: clock.clone(),
             });
+
             let lane = Lane::spawn(Arc::clone(&log) as Arc<dyn ShardLog>);
             let rounds = Rounds {
                 node: NodeId::from("node-a"),
@@ -294,6 +298,7 @@ mod tests {
                 answer_max: Duration::from_millis(50),
                 failing: false,
             };
+
             let mut bench = Self {
                 folder,
                 log,
@@ -302,11 +307,13 @@ mod tests {
                 rounds,
                 handles: Vec::new(),
             };
+
             for shard in (0..3).map(ShardId) {
                 let handle = bench.open(shard).await.expect("opens");
                 bench.rounds.shards.insert(shard, handle.clone());
                 bench.handles.push(handle);
             }
+
             bench
         }
 
@@ -404,6 +411,7 @@ mod tests {
                 .expect("reads")
                 .expect("claimed");
             let (token, beat) = (control.token, control.beat);
+
             standby.saw(
                 Sight {
                     token,
@@ -485,17 +493,21 @@ mod tests {
         let mut bench = Bench::new().await;
         let held = |of: &Bench| [0, 1, 2].map(|place| of.rounds.reach.can_hold_at(place));
         assert_eq!(held(&bench), [true; 3]);
+
         bench.log.silent.lock().expect("whole").insert(ShardId(1));
         bench.rounds.go().await;
         assert_eq!(held(&bench), [true, false, true], "other places are well");
+
         bench.log.silent.lock().expect("whole").clear();
         bench.rounds.go().await;
         assert_eq!(held(&bench), [true; 3]);
+
         // Also where nothing is open any more that could be renewed.
         bench.log.silent.lock().expect("whole").insert(ShardId(1));
         bench.rounds.go().await;
         bench.rounds.shards.remove(ShardId(1));
         assert_eq!(held(&bench), [true, false, true]);
+
         bench.log.silent.lock().expect("whole").clear();
         bench.rounds.go().await;
         assert_eq!(held(&bench), [true; 3]);

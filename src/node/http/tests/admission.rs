@@ -41,6 +41,7 @@ async fn the_body_is_checked_in_the_order_of_the_contract() {
     let face = Fixture::new();
     let send = || face.request("POST", "/v1/conversations/no%20name/messages?x=1");
     let large = vec![b'x'; 128 * 1024 + 1];
+
     assert_eq!(send().raw(large.clone()).code().await, Code::TooLarge);
     assert_eq!(
         face.bare("POST", MESSAGES).raw(large).code().await,
@@ -56,6 +57,7 @@ async fn the_body_is_checked_in_the_order_of_the_contract() {
             .await,
         Code::UnsupportedMediaType
     );
+
     let long_and_wrong = json!({"text": "x".repeat(16_385), "reply_to": "x"});
     assert_eq!(
         face.request("POST", MESSAGES)
@@ -65,6 +67,7 @@ async fn the_body_is_checked_in_the_order_of_the_contract() {
         Code::Invalid,
         "400 before 413 of the text"
     );
+
     let long = json!({"text": "x".repeat(16_385)});
     assert_eq!(
         send().json(&long).code().await,
@@ -101,8 +104,10 @@ async fn malformed_json_is_answered_with_its_position() {
             answered.json
         );
     }
+
     let deep = format!("{{\"text\":\"x\",\"more\":{}}}", "[".repeat(10_000));
     let quoting = format!("{{\"text\":\"x\",\"reply_to\":{}}}", "9".repeat(10_000));
+
     for body in [
         deep.as_str(),
         &quoting,
@@ -116,6 +121,7 @@ async fn malformed_json_is_answered_with_its_position() {
         assert_eq!(answered.status, 400);
         assert!(answered.bytes.len() < 1_000);
     }
+
     assert_eq!(
         face.request("POST", MESSAGES)
             .header("content-type", "application/json")
@@ -139,9 +145,11 @@ async fn what_another_node_owns_is_sent_elsewhere_with_a_hint() {
         face.request("GET", &format!("/v1/messages/{id}")),
         face.request("POST", &format!("/v1/messages/{id}/read")),
     ];
+
     for request in asking {
         assert_eq!(request.elsewhere().await, (Some(NodeId::from("n2")), 7));
     }
+
     assert_eq!(
         face.request("POST", "/v1/conversations")
             .json(&json!({}))
@@ -150,6 +158,7 @@ async fn what_another_node_owns_is_sent_elsewhere_with_a_hint() {
         Code::Invalid,
         "checks first"
     );
+
     let ourselves = Fixture::with(false, |config| config.node = NodeId::from("n2"));
     assert_eq!(
         ourselves.request("GET", MESSAGES).elsewhere().await,
@@ -171,6 +180,7 @@ async fn a_user_beyond_the_rate_is_told_when_to_come_back() {
         })
     };
     let face = (0..20).fold(face, |face, _| face.reads(page()));
+
     for _ in 0..20 {
         let answered = face
             .request("GET", "/v1/conversations/team/participants")
@@ -187,6 +197,7 @@ async fn a_user_beyond_the_rate_is_told_when_to_come_back() {
             return;
         }
     }
+
     panic!("twenty requests in a row passed at one per second");
 }
 
@@ -198,6 +209,7 @@ async fn a_bug_below_is_answered_as_unavailable() {
         Code::Unavailable,
         "another answer than was asked for"
     );
+
     // The script has run out, so these panic below.
     assert_eq!(
         face.request("GET", MESSAGES).code().await,

@@ -37,6 +37,7 @@ impl Fixture {
             clear: AtomicBool::new(true),
             gate: Semaphore::new(Semaphore::MAX_PERMITS),
         });
+
         let clock = Clock::manual(NOW_MS);
         let keys = auth::Config {
             hs256_secret: Some(SECRET.into()),
@@ -46,6 +47,7 @@ impl Fixture {
         let verifier = Verifier::new(keys, clock.clone()).expect("a verifier");
         let mut config = Config::new(NodeId::from("n1"));
         change(&mut config);
+
         Self {
             rest: Rest::new(Arc::clone(&script) as Arc<dyn Shards>, verifier, config),
             script,
@@ -88,9 +90,11 @@ impl Fixture {
             .operation(&head.method)
             .expect("a method of the path");
         let too_large = body.len() > FRAME_BYTES_MAX;
+
         if too_large {
             body = Bytes::new();
         }
+
         let call = Call {
             too_large,
             ..Call::of(&head, matched, operation, request_id, body)
@@ -106,6 +110,7 @@ impl Fixture {
             },
             _ => call,
         };
+
         self.rest
             .answer_call(call, Instant::now() + Duration::from_secs(60))
             .await
@@ -203,12 +208,14 @@ impl Answered {
         let bytes = Bytes::from(told.body.concat());
         let json = serde_json::from_slice(&bytes).unwrap_or_default();
         let mut headers = http::HeaderMap::new();
+
         for (name, value) in &told.headers {
             headers.append(
                 http::HeaderName::try_from(name).expect("a name"),
                 value.parse().expect("a value"),
             );
         }
+
         headers.insert("x-request-id", request_id.parse().expect("a value"));
         Self {
             status: StatusCode::from_u16(told.status).expect("a status"),

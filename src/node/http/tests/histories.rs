@@ -14,10 +14,12 @@ async fn a_history_marks_what_it_gave_as_delivered() {
         })
     };
     let face = Fixture::new().reads(page()).reads(page());
+
     assert_eq!(
         face.request("GET", MESSAGES).answer().await.json["items"][0]["seq"],
         3
     );
+
     let asked = face.script.asked();
     assert_eq!(asked.len(), 2);
     assert!(
@@ -25,6 +27,7 @@ async fn a_history_marks_what_it_gave_as_delivered() {
         "{}",
         asked[1]
     );
+
     let head = face.request("HEAD", MESSAGES).answer().await;
     assert_eq!(face.script.asked().len(), 1, "a HEAD gives no message");
     assert!(
@@ -96,12 +99,14 @@ async fn a_query_that_makes_no_sense_is_invalid() {
             "{query}"
         );
     }
+
     assert_eq!(
         face.request("GET", &format!("{MESSAGES}?source=a%20b"))
             .code()
             .await,
         Code::InvalidName
     );
+
     let conversation = "/v1/conversations/team";
     for path in [
         "/participants?limit=1001",
@@ -118,6 +123,7 @@ async fn a_query_that_makes_no_sense_is_invalid() {
             "{path}"
         );
     }
+
     for path in [
         "/v1/conversations?after=zzz",
         "/v1/conversations?limit=201",
@@ -129,6 +135,7 @@ async fn a_query_that_makes_no_sense_is_invalid() {
             "{path}"
         );
     }
+
     assert!(face.script.asked().is_empty());
 }
 
@@ -142,6 +149,7 @@ async fn a_stale_answer_says_so_or_is_refused() {
     };
     let face = Fixture::new().reads_as(stale()).reads_as(stale());
     let path = "/v1/conversations/team";
+
     assert_eq!(
         face.request("GET", path)
             .answer()
@@ -149,6 +157,7 @@ async fn a_stale_answer_says_so_or_is_refused() {
             .header("rookery-stale"),
         "1234"
     );
+
     let strict = face
         .request("GET", path)
         .header("rookery-consistency", "strict")
@@ -171,6 +180,7 @@ async fn events_are_the_objects_of_frames() {
         key: None,
         kind,
     };
+
     let face = Fixture::new().reads(Found::Events {
         items: vec![Arc::new(event)],
         next: Some(Seq(4)),
@@ -180,6 +190,7 @@ async fn events_are_the_objects_of_frames() {
         .answer()
         .await;
     assert_eq!(answered.json["next"], 4);
+
     assert_eq!(answered.json["items"][0]["t"], "event");
     assert_eq!(answered.json["items"][0]["kind"], "left");
 }

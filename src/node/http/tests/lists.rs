@@ -23,6 +23,7 @@ async fn a_list_is_as_fresh_as_its_stalest_part() {
         (stale(5), Freshness::Strict, Some("5")),
         (stale(5), stale(7), Some("7")),
     ];
+
     for (of_index, of_summaries, told) in cases {
         let index = Found::Index {
             items: vec![item("a", 9, true)],

@@ -18,6 +18,7 @@ async fn participants_are_added_and_removed() {
         (added.status.as_u16(), &added.json["name"]),
         (200, &json!("team"))
     );
+
     assert!(face.script.asked()[0].contains(r#"users: ["x", "y"]"#));
     assert_eq!(
         face.request("DELETE", &format!("{path}/x%40y"))
@@ -33,6 +34,7 @@ async fn participants_are_added_and_removed() {
             .await,
         Code::InvalidName
     );
+
     assert_eq!(
         face.request("POST", path)
             .json(&json!({"participants": []}))
@@ -61,17 +63,20 @@ async fn a_conversation_is_created_with_the_caller_first() {
             .json(&json!({"participants": ["x", "bob", "x"]}))
     };
     let answered = create().answer().await;
+
     assert_eq!(
         (answered.status.as_u16(), answered.header("location")),
         (201, "/v1/conversations/team")
     );
     assert_eq!(create().answer().await.status, 201);
+
     let asked = face.script.asked();
     assert!(
         asked[0].contains(r#"participants: ["bob", "x"]"#),
         "{}",
         asked[0]
     );
+
     let made = |text: &str| text.split('"').nth(1).expect("a name").to_owned();
     assert!(
         made(&asked[0]).starts_with("c-") && made(&asked[0]) != made(&asked[1]),
@@ -149,6 +154,7 @@ async fn what_a_create_names_is_checked() {
         code(json!({"participants": ["a/b"]})).await,
         Code::InvalidName
     );
+
     assert_eq!(
         code(json!({"participants": ["x"], "name": ".."})).await,
         Code::InvalidName
@@ -175,12 +181,14 @@ async fn of_two_creates_under_one_key_the_second_waits_for_the_first() {
         .reads(Found::CreateKey(None));
     let face = face.writes(done(false)).writes(done(true));
     face.script.close_gate();
+
     let create = || {
         let asking = face
             .request("POST", "/v1/conversations")
             .header("idempotency-key", "k");
         asking.json(&json!({"participants": ["x"]})).answer()
     };
+
     let looks = || face.script.asked.lock().expect("a lock").len();
     let control = async {
         for _ in 0..100 {
@@ -193,6 +201,7 @@ async fn of_two_creates_under_one_key_the_second_waits_for_the_first() {
     let (first, second, looked) = tokio::join!(create(), create(), control);
     assert_eq!(looked, 1, "the second has not even looked");
     assert_eq!((first.status.as_u16(), second.status.as_u16()), (201, 200));
+
     let asked = face.script.asked();
     assert!(
         asked[1].starts_with("Create(") && asked[2].starts_with("CreateKey"),

@@ -71,6 +71,7 @@ impl Shards for Script {
             cluster: ClusterId::random(),
             shards: 16,
         };
+
         Arc::new(Table {
             version: 7,
             identity,

@@ -10,6 +10,7 @@ fn refused(code: Code) -> ShardError {
 async fn what_a_send_names_is_checked() {
     let face = Fixture::new();
     let send = |path| face.request("POST", path).json(&json!({"text": "x"}));
+
     assert_eq!(
         send("/v1/conversations/a%2Fb/messages").code().await,
         Code::InvalidName
@@ -22,12 +23,14 @@ async fn what_a_send_names_is_checked() {
         send("/v1/conversations/%zz/messages").code().await,
         Code::InvalidName
     );
+
     let text = |body: Value| face.request("POST", MESSAGES).json(&body).code();
     assert_eq!(text(json!({"text": ""})).await, Code::Invalid);
     assert_eq!(
         text(json!({"text": "x", "reply_to": "m1"})).await,
         Code::Invalid
     );
+
     for key in ["", &"k".repeat(129)] {
         assert_eq!(
             send(MESSAGES).header("idempotency-key", key).code().await,
@@ -41,6 +44,7 @@ async fn what_a_send_names_is_checked() {
             Code::Invalid
         );
     }
+
     assert!(face.script.asked().is_empty());
 }
 
@@ -58,12 +62,15 @@ async fn a_message_is_sent_once_and_repeated_as_the_same() {
             .json(&body)
     };
     let first = send().answer().await;
+
     assert_eq!(
         (first.status.as_u16(), &first.json["seq"]),
         (201, &json!(2))
     );
+
     let again = send().answer().await;
     assert_eq!((again.status.as_u16(), again.bytes), (200, first.bytes));
+
     let asked = face.script.asked();
     assert!(
         asked[0].contains(r#"conversation: "team", source: "bob""#),
@@ -89,11 +96,13 @@ async fn a_stamped_key_counts_where_the_client_gave_none() {
             .header("test-stamped-key", "s1")
             .json(&json!({"text": "x"}))
     };
+
     assert_eq!(send().answer().await.status, 201);
     assert_eq!(
         send().header("idempotency-key", "c1").answer().await.status,
         201
     );
+
     let asked = face.script.asked();
     assert!(
         asked[0].contains(r#"key: "s1", stamped: true"#)
@@ -155,6 +164,7 @@ async fn reactions_and_reads_are_answered_without_content() {
         .writes(Done::Marked)
         .writes(Done::Marked);
     let path = format!("/v1/messages/{}", MessageId::new(1, Slot(9), 1));
+
     for bad in [
         json!({"reaction": 1_114_112}),
         json!({"reaction": -1}),
@@ -169,12 +179,14 @@ async fn reactions_and_reads_are_answered_without_content() {
             Code::Invalid
         );
     }
+
     let put = face
         .request("PUT", &format!("{path}/reaction"))
         .json(&json!({"reaction": 1_114_111}))
         .answer()
         .await;
     assert_eq!((put.status.as_u16(), put.bytes.len()), (204, 0));
+
     assert_eq!(
         face.request("DELETE", &format!("{path}/reaction"))
             .answer()

@@ -20,6 +20,7 @@ async fn every_row_reaches_its_users_shard_and_progress_reaches_the_last() {
         () = run(&outbox, &owners) => panic!("ended"),
         () = async { while progress.recv().await.expect("progress") != last {} } => {}
     }
+
     let mut users = Vec::new();
     for (shard, change) in fake.bodies().iter().flat_map(|body| {
         let Body::Execute { shard, .. } = body else {
@@ -30,6 +31,7 @@ async fn every_row_reaches_its_users_shard_and_progress_reaches_the_last() {
         assert_eq!(shard, owners.map().shard_of(change.user.slot()));
         users.push(change.user);
     }
+
     users.sort();
     users.dedup();
     assert_eq!(users.len(), 2_500);
@@ -47,6 +49,7 @@ async fn progress_stays_before_the_first_row_that_could_not_be_delivered() {
         }
         Ok(Outcome::Done(Done::Indexed))
     });
+
     let (owners, _pushes) = lone_node(&fake);
     let (outbox, mut progress) = FakeOutbox::of((0..100).map(row));
     let shard_of = |number: u32| owners.map().shard_of(row(number).change.user.slot());
@@ -64,6 +67,7 @@ async fn progress_stays_before_the_first_row_that_could_not_be_delivered() {
         OPEN.store(true, Ordering::SeqCst);
         while progress.recv().await.expect("progress").index != 99 {}
     };
+
     tokio::select! {
         () = run(&outbox, &owners) => panic!("ended"),
         () = check => {}

@@ -32,6 +32,7 @@ async fn a_shard_that_was_taken_while_its_outbox_led_to_itself_is_let_go() {
     let log = FaultyLog::over(inner);
     let map = ShardMap::new(SHARDS).expect("a power of two");
     let shard = map.shard_of(user("alice").slot());
+
     let name = (0..1000)
         .map(|number| ConversationName::parse(&format!("c{number}")).expect("a name"))
         .find(|name| map.shard_of(name.slot()) == shard)
@@ -50,6 +51,7 @@ async fn a_shard_that_was_taken_while_its_outbox_led_to_itself_is_let_go() {
     };
     let handle = crate::shard::open(opening).await.expect("opens");
     let (pushes, _pushed) = mpsc::channel(64);
+
     // By the table another node owns everything now.
     let (_keep, table) = watch::channel(table(
         2,
@@ -58,6 +60,7 @@ async fn a_shard_that_was_taken_while_its_outbox_led_to_itself_is_let_go() {
     let snapshots = folder.path().join("snapshots");
     let (reach, link) = (Arc::default(), Config::default());
     let beside = Beside::default();
+
     let setup = Setup {
         credentials: credentials("a"),
         map,
@@ -70,16 +73,20 @@ async fn a_shard_that_was_taken_while_its_outbox_led_to_itself_is_let_go() {
     };
     let owners = Owners::new(setup);
     owners.insert_local(handle.clone());
+
     let create = Create::of(name.as_str(), &["alice"]);
     let _creating = handle.execute(Command::Create(create), soon());
     eventually(|| handle.status().applied.messages >= Offset(2)).await;
+
     let attempts = log.attempts_of(Stream::Messages);
     log.hold();
+
     let delivering = tokio::spawn(deliver(
         handle.clone(),
         owners.clone(),
         CancellationToken::new(),
     ));
+
     // The row is on its way to its own shard.
     log.attempted(Stream::Messages, attempts + 1).await;
     log.taken_by(shard, "b").await;
@@ -88,6 +95,7 @@ async fn a_shard_that_was_taken_while_its_outbox_led_to_itself_is_let_go() {
         .await
         .expect("it ends");
     log.release();
+
     let let_go = timeout(Duration::from_secs(25), delivering).await;
     assert!(let_go.is_ok(), "the keeper serves a closed shard for ever");
 }

@@ -9,6 +9,7 @@ async fn commands_are_served_in_the_order_in_which_they_were_made() {
     *fake.delay.lock().expect("not poisoned") =
         Box::new(|body| Duration::from_millis(20 * (text(body).parse::<u64>().unwrap_or(0) % 2)));
     let pair = Pair::new(&fake, config()).await;
+
     // The first are made before the link is open.
     let answers: Vec<_> = (0..500)
         .map(|n| {
@@ -33,6 +34,7 @@ async fn answers_in_another_order_find_their_requests() {
         } if reader.as_str() == "slow" => Duration::from_millis(200),
         _ => Duration::ZERO,
     });
+
     let pair = Pair::new(&fake, config()).await;
     let ask = |reader: &'static str| {
         let owners = pair.owners.clone();
@@ -48,6 +50,7 @@ async fn answers_in_another_order_find_their_requests() {
             }
         }
     };
+
     let slow = tokio::spawn(ask("slow"));
     eventually(|| fake.bodies().len() == 1).await;
     ask("quick").await;
@@ -74,19 +77,23 @@ async fn one_failing_shard_spoils_nothing_but_its_own_summaries() {
             parts.iter().map(|(_, names)| answer(names)).collect(),
         ))
     });
+
     let pair = Pair::new(&fake, config()).await;
     let names: Vec<_> = (0..600).map(conversation).collect();
     let (answers, freshness) = pair.owners.summaries(&user("a"), &names, soon()).await;
     assert_eq!(freshness, Freshness::Strict);
     assert_eq!(answers.len(), names.len());
+
     let shard = |name: &ConversationName| pair.owners.map().shard_of(name.slot());
     assert!(answers[0].is_err());
+
     for (name, answer) in names.iter().zip(&answers) {
         assert!(
             answer.is_ok() || shard(name) == shard(&names[0]),
             "{name}: {answer:?}"
         );
     }
+
     assert_eq!(
         fake.bodies().len(),
         3,
@@ -119,6 +126,7 @@ async fn how_stale_an_answer_is_travels_over_a_link() {
         }
         _ => marked(body),
     });
+
     let pair = Pair::new(&fake, config()).await;
     let shard = |name: &ConversationName| pair.owners.map().shard_of(name.slot());
     let read = pair
@@ -133,6 +141,7 @@ async fn how_stale_an_answer_is_travels_over_a_link() {
     let (_, of_strict) = pair.owners.summaries(&user("a"), &names, soon()).await;
     assert_eq!(of_strict, Freshness::Strict);
     *stale_shard.lock().expect("whole") = Some(shard(&names[2]));
+
     let (items, freshness) = pair.owners.summaries(&user("a"), &names, soon()).await;
     assert!(items.iter().all(Result::is_ok));
     assert_eq!(freshness, Freshness::Stale { ms: 3_100 });
@@ -146,14 +155,17 @@ async fn local_and_remote_shards_are_reached_the_same_way() {
         .expect("not poisoned")
         .extend((0..16).map(ShardId));
     let (_table, table) = watch::channel(table(1, &[("a", String::new())]));
+
     let (owners, _pushed) = node("a", &fake, table, config());
     assert!(fake.owns(ShardId(3)));
+
     let answers = owners.subscribe(interests(40), soon()).await;
     assert!(
         answers
             .iter()
             .all(|answer| matches!(answer, Subscribed::Live { .. }))
     );
+
     owners.unsubscribe(vec![(conversation(1), user("a"))]);
     assert!(matches!(fake.bodies().last(), Some(Body::Unsubscribe { parts }) if parts.len() == 1));
     assert_eq!(owners.map().shards(), SHARDS);

@@ -45,6 +45,7 @@ async fn a_broken_link_repeats_what_may_be_repeated_and_admits_doubt_about_the_r
             Duration::ZERO
         }
     });
+
     let (pair, between) = pair_through(&fake, config()).await;
     let plain = tokio::spawn(
         pair.owners
@@ -54,11 +55,13 @@ async fn a_broken_link_repeats_what_may_be_repeated_and_admits_doubt_about_the_r
     eventually(|| fake.bodies().len() == 2).await;
     slow.store(false, Ordering::SeqCst);
     between.cut.notify_waiters();
+
     assert_eq!(
         plain.await.expect("no panic").expect_err("in doubt").code,
         Code::OutcomeUnknown
     );
     assert!(matches!(keyed.await.expect("no panic"), Ok(Done::Marked)));
+
     let served: Vec<_> = fake.bodies().iter().map(text).collect();
     assert_eq!(served, ["plain", "keyed", "keyed"]);
 }
@@ -85,6 +88,7 @@ async fn what_an_owner_says_at_its_deadline_still_arrives() {
     let refusal = || ShardError::Problem(Problem::new(Code::NotReplicated, "nothing was written"));
     let fake = Fake::new(move |_| Err(refusal()));
     fake.at_deadline.store(true, Ordering::SeqCst);
+
     let pair = Pair::new(&fake, config()).await;
     for key in [true, false] {
         let deadline = Instant::now() + Duration::from_secs(1);
@@ -108,8 +112,10 @@ async fn what_waited_past_its_deadline_is_never_sent() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address").to_string();
     let pair = Pair::through(&fake, config(), listener, address.clone());
+
     // The table does not say yet where the owner is, so requests wait.
     pair.table.send_replace(table(2, &[("b", String::new())]));
+
     let short = Instant::now() + Duration::from_millis(200);
     let (late, patient) = (
         pair.owners.execute(ShardId(1), send("late", true), short),
@@ -118,10 +124,12 @@ async fn what_waited_past_its_deadline_is_never_sent() {
                 .execute(ShardId(1), send("patient", true), soon()),
         ),
     );
+
     assert_eq!(
         late.await.expect_err("nobody there").code,
         Code::Unavailable
     );
+
     pair.table.send_replace(table(3, &[("b", address)]));
     patient
         .await

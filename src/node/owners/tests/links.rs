@@ -61,6 +61,7 @@ async fn too_many_requests_in_flight_are_refused_at_once() {
         },
     )
     .await;
+
     let _waiting: Vec<_> = (0..4)
         .map(|_| tokio::spawn(pair.owners.execute(ShardId(1), send("x", true), soon())))
         .collect();
@@ -95,18 +96,21 @@ async fn large_answers_pass_and_too_large_ones_fail_alone() {
         Ok(Outcome::Found(Found::Participants(page), Freshness::Strict))
     });
     let pair = Pair::new(&fake, config()).await;
+
     assert!(
         pair.owners
             .query(ShardId(1), participants("big"), soon())
             .await
             .is_ok()
     );
+
     let refused = pair
         .owners
         .query(ShardId(1), participants("bigger"), soon())
         .await
         .expect_err("too large");
     assert_eq!(refused.code, Code::TooLarge);
+
     pair.owners
         .execute(ShardId(1), send("x", false), soon())
         .await
@@ -121,8 +125,10 @@ async fn who_cannot_prove_the_key_the_cluster_and_the_node_is_served_nothing() {
     let right = || credentials("a");
     let mut wrong_key = right();
     wrong_key.key = ClusterKey::new(&[8; 32]).expect("long enough");
+
     let mut wrong_cluster = right();
     wrong_cluster.cluster = crate::ids::ClusterId::random();
+
     for (who, node, served) in [
         (wrong_key, "b", false),
         (wrong_cluster, "b", false),
@@ -182,12 +188,14 @@ async fn a_recorded_link_played_again_is_served_nothing() {
         .await
         .expect("an answer");
     assert_eq!(fake.bodies().len(), 1);
+
     let recorded = between.taken.lock().expect("not poisoned").clone();
     let mut replay = TcpStream::connect(pair.server.address().expect("an address"))
         .await
         .expect("connected");
     replay.write_all(&recorded).await.expect("written");
     let answered = until_closed(&mut replay).await;
+
     assert!(
         answered.starts_with(b"HTTP/1.1 101"),
         "the upgrade itself proves nothing"
@@ -209,6 +217,7 @@ async fn garbage_and_silence_on_the_peer_port_are_closed_and_block_nobody() {
     for _ in 0..6 {
         silent.push(TcpStream::connect(address).await.expect("connected"));
     }
+
     for (garbage, status) in [
         (
             &b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"[..],
@@ -226,9 +235,11 @@ async fn garbage_and_silence_on_the_peer_port_are_closed_and_block_nobody() {
             String::from_utf8_lossy(&answered)
         );
     }
+
     for stream in &mut silent {
         until_closed(stream).await;
     }
+
     pair.owners
         .execute(ShardId(1), send("x", false), soon())
         .await
@@ -244,6 +255,7 @@ async fn a_newer_link_of_a_node_takes_the_place_of_the_older() {
         .await
         .expect("the first link");
     let older = fake.subscribers.lock().expect("not poisoned")[0].id();
+
     let (restarted, _pushed) = node("a", &Fake::new(marked), pair.table.subscribe(), config());
     restarted
         .execute(ShardId(1), send("y", false), soon())
@@ -256,6 +268,7 @@ async fn a_newer_link_of_a_node_takes_the_place_of_the_older() {
             .contains(&older)
     })
     .await;
+
     restarted
         .execute(ShardId(1), send("z", false), soon())
         .await

@@ -16,6 +16,7 @@ async fn a_broken_link_asks_to_subscribe_again_where_this_node_had_subscribed() 
         "some shards must be without a subscription"
     );
     let answers = pair.owners.subscribe(asked, soon()).await;
+
     assert!(
         answers
             .iter()
@@ -27,6 +28,7 @@ async fn a_broken_link_asks_to_subscribe_again_where_this_node_had_subscribed() 
         1,
         "one request for all shards of one node"
     );
+
     between.cut.notify_waiters();
     let mut told = std::collections::BTreeSet::new();
     while told.len() < shards.len() {
@@ -38,6 +40,7 @@ async fn a_broken_link_asks_to_subscribe_again_where_this_node_had_subscribed() 
             other => panic!("{other:?}"),
         }
     }
+
     assert_eq!(told, shards);
     let subscriber = fake.subscribers.lock().expect("not poisoned")[0].id();
     eventually(|| {
@@ -47,6 +50,7 @@ async fn a_broken_link_asks_to_subscribe_again_where_this_node_had_subscribed() 
             .contains(&subscriber)
     })
     .await;
+
     // The next subscription opens the link again.
     let again = pair.owners.subscribe(interests(1), soon()).await;
     assert!(matches!(again[0], Subscribed::Live { .. }));
@@ -62,6 +66,7 @@ async fn a_subscriber_that_takes_nothing_is_bounded_and_the_link_lives_on() {
     };
     let mut pair = Pair::new(&fake, small).await;
     pair.owners.subscribe(interests(1), soon()).await;
+
     let subscriber = fake.subscribers.lock().expect("not poisoned")[0].clone();
     let event = |seq| {
         let (text, source) = (Arc::from("x".repeat(16_000)), user("b"));
@@ -77,6 +82,7 @@ async fn a_subscriber_that_takes_nothing_is_bounded_and_the_link_lives_on() {
     };
     let mut queued = 0;
     let mut full = 0;
+
     // Nobody takes pushes at the other end, so the queue is full in the end and stays so.
     while full < 20 {
         let push = Push::Event {
@@ -92,6 +98,7 @@ async fn a_subscriber_that_takes_nothing_is_bounded_and_the_link_lives_on() {
         }
         assert!(queued < 20_000, "the queues are bounded");
     }
+
     for expected in 1..=queued {
         match timeout(PATIENCE, pair.pushed.recv())
             .await
@@ -103,6 +110,7 @@ async fn a_subscriber_that_takes_nothing_is_bounded_and_the_link_lives_on() {
             other => panic!("{other:?}"),
         }
     }
+
     pair.owners
         .execute(ShardId(1), send("x", false), soon())
         .await
@@ -201,11 +209,13 @@ async fn what_was_asked_for_before_anybody_was_known_to_serve_it_is_subscribed_t
     pair.table
         .send_replace(table(2, &[("a", String::new()), ("b", owner.clone())]));
     let owners = pair.owners.clone();
+
     let asking = tokio::spawn(async move {
         owners
             .subscribe_index(user("bob"), Offset(0), 10, soon())
             .await
     });
+
     tokio::task::yield_now().await;
     pair.table
         .send_replace(table(3, &[("b", owner), ("a", String::new())]));
@@ -214,6 +224,7 @@ async fn what_was_asked_for_before_anybody_was_known_to_serve_it_is_subscribed_t
         .expect("no panic")
         .expect("answered by the other node");
     let shard = pair.owners.map().shard_of(user("bob").slot());
+
     let told = timeout(PATIENCE, pair.pushed.recv())
         .await
         .expect("in time");

@@ -129,6 +129,7 @@ impl Board {
         let feed = self.feed(conversation);
         let (round, floor) = (feed.round, feed.known);
         let member = feed.member(user);
+
         if member.interest == Interest::None {
             member.interest = Interest::Asking;
             let since = member.since();

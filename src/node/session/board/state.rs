@@ -270,6 +270,7 @@ mod tests {
             to: Seq(6),
             reason: GapReason::TooFar,
         });
+
         assert_eq!(
             (cursor.measure(Seq(1_006)), cursor.seq()),
             (too_far, Some(Seq(6)))
@@ -279,6 +280,7 @@ mod tests {
             None,
             "once: what comes meanwhile is fetched too"
         );
+
         let mut near = Cursor::begin(Some(Seq(5)), Some(Seq(1_005)), Cut::Once);
         assert_eq!((near.measure(Seq(1_005)), near.seq()), (None, Some(Seq(5))));
     }
@@ -297,6 +299,7 @@ mod tests {
     fn a_socket_that_is_too_slow_gets_a_gap_whenever_it_is_more_than_a_thousand_behind() {
         let mut cursor = Cursor::Live { seq: Seq(5) };
         assert_eq!(cursor.pushed(Seq(6)), Pushed::Deliver);
+
         cursor.take_back();
         assert_eq!(
             cursor,
@@ -306,6 +309,7 @@ mod tests {
             }
         );
         assert_eq!(cursor.measure(Seq(1_005)), None);
+
         for (from, to) in [(6, 1_000), (1_001, 2_000)] {
             let gap = Gap {
                 from: Seq(from),

@@ -8,19 +8,23 @@ fn a_session_that_reads_too_slowly_gets_a_gap_for_what_is_too_far_back_and_then_
     let session = session_on(&testing::router(), user(0), 4_000);
     board.open(&session, false);
     index_read(&mut board, vec![row(conversation(0), 1)]);
+
     let mut owners = Owners::default();
     owners.commit(
         &conversation(0),
         EventKind::created(user(0), None, vec![user(0)]),
     );
+
     let ask = board.take_work().asks.remove(0);
     board.subscribed(&ask, owners.subscribe(&ask));
     for _ in 0..3_000 {
         owners.say(&conversation(0), &user(0));
     }
+
     while let Some(push) = owners.pushes.pop_front() {
         board.push(push);
     }
+
     let mut told = Vec::new();
     for _ in 0..2_000 {
         told.extend(frames_of(&session, 8_000));
@@ -30,9 +34,11 @@ fn a_session_that_reads_too_slowly_gets_a_gap_for_what_is_too_far_back_and_then_
             board.fetched(&fetch, answers);
         }
     }
+
     assert!(!session.has_ended());
     let mut last = 1;
     let mut gaps = 0;
+
     for frame in told
         .iter()
         .filter(|frame| frame["t"] == "message" || frame["t"] == "gap")
@@ -46,6 +52,7 @@ fn a_session_that_reads_too_slowly_gets_a_gap_for_what_is_too_far_back_and_then_
         last = frame.get("to").and_then(Value::as_u64).unwrap_or(seq);
         gaps += usize::from(frame["t"] == "gap");
     }
+
     assert_eq!((last, gaps), (3_001, 1));
 }
 

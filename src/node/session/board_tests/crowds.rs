@@ -15,11 +15,14 @@ fn five_thousand_conversations_of_one_user_are_asked_for_once_and_told_live_in_f
     let name = |index: u64| ConversationName::parse(&format!("many{index}")).expect("a name");
     let item = |index| row(name(index), index + 1);
     index_read(&mut board, (0..5_000).map(item).collect());
+
     let asks = board.take_work().asks;
     assert_eq!(asks.len(), 5_000);
+
     for ask in &asks {
         board.subscribed(ask, caught_up(Seq(3)));
     }
+
     for part in 0..10 {
         let positions = (part * 500..part * 500 + 500)
             .map(|index| (name(index), Seq(3)))
@@ -29,11 +32,13 @@ fn five_thousand_conversations_of_one_user_are_asked_for_once_and_told_live_in_f
             Resumed::TooMany
         );
     }
+
     let work = board.take_work();
     assert!(
         work.asks.is_empty() && work.fetches.is_empty(),
         "all of it is known"
     );
+
     let frames = frames(&session);
     assert_eq!(frames.len(), 26, "25 live and one ready");
     assert!(
@@ -42,14 +47,17 @@ fn five_thousand_conversations_of_one_user_are_asked_for_once_and_told_live_in_f
             .all(|frame| frame["positions"].as_object().expect("positions").len() == 200)
     );
     assert_eq!(frames[25]["t"], "ready");
+
     let second = open(&mut board);
     board.stop_waiting(second.id);
     assert!(
         board.take_work().asks.is_empty(),
         "a further device uses the same subscriptions"
     );
+
     board.close(session.id);
     assert!(board.take_work().ended.is_empty(), "one device is left");
+
     board.close(second.id);
     let last = board.take_work();
     assert_eq!((last.ended.len(), last.ended_indexes.len()), (5_000, 1));
@@ -66,11 +74,13 @@ fn a_resume_of_twenty_thousand_conversations_is_told_at_the_pace_of_the_socket()
     let bytes_max = 64 * 1024;
     let session = session_on(&testing::router(), user(0), bytes_max);
     board.open(&session, true);
+
     let item = |index| row(name(index), index + 1);
     index_read(&mut board, (0..20_000).map(item).collect());
     for ask in board.take_work().asks {
         board.subscribed(&ask, caught_up(Seq(3)));
     }
+
     for part in 0..40 {
         let positions = (part * 500..part * 500 + 500)
             .map(|index| (name(index), Seq(3)))
@@ -80,6 +90,7 @@ fn a_resume_of_twenty_thousand_conversations_is_told_at_the_pace_of_the_socket()
             Resumed::TooMany
         );
     }
+
     let mut told = 0;
     loop {
         let taken = frames_of(&session, bytes_max);
@@ -95,6 +106,7 @@ fn a_resume_of_twenty_thousand_conversations_is_told_at_the_pace_of_the_socket()
         assert!(!taken.is_empty(), "it stops after {told}");
         board.has_room(session.id);
     }
+
     assert_eq!(told, 20_000, "all of them, before `ready`");
 }
 
@@ -111,10 +123,12 @@ fn ten_thousand_members_share_one_encoded_frame() {
         })
         .collect();
     let mut owners = Owners::default();
+
     owners.commit(
         &conversation(0),
         EventKind::created(user(0), None, vec![user(0)]),
     );
+
     owners.say(&conversation(0), &user(0));
     let event = Arc::clone(&owners.histories[&conversation(0)][1]);
     let before = sessions[..2]
@@ -125,6 +139,7 @@ fn ten_thousand_members_share_one_encoded_frame() {
         epoch: Epoch(1),
         event,
     });
+
     for (session, delivered) in sessions.iter().zip(before) {
         assert_eq!(
             testing::router_of(session).delivers() - delivered,
@@ -132,6 +147,7 @@ fn ten_thousand_members_share_one_encoded_frame() {
             "it goes over each link once"
         );
     }
+
     for session in sessions {
         let seqs: Vec<_> = frames(&session)
             .into_iter()

@@ -14,6 +14,7 @@ fn what_a_session_was_shown_counts_where_the_index_of_the_next_node_is_older() {
             .iter()
             .for_each(|step| at.step(step).expect("as promised"))
     };
+
     let settle = |at: &mut World| {
         for _ in 0..50 {
             run(
@@ -28,12 +29,14 @@ fn what_a_session_was_shown_counts_where_the_index_of_the_next_node_is_older() {
             );
         }
     };
+
     run(&mut world, &[Step::Open(0, false), Step::Open(2, false)]);
     settle(&mut world);
     run(
         &mut world,
         &[Step::Join(0, 2), Step::Say(0, 0), Step::Leave(0, 2)],
     );
+
     settle(&mut world);
     run(
         &mut world,
@@ -44,6 +47,7 @@ fn what_a_session_was_shown_counts_where_the_index_of_the_next_node_is_older() {
             Step::Leave(0, 2),
         ],
     );
+
     settle(&mut world);
     run(&mut world, &[Step::Die]);
     settle(&mut world);
@@ -51,6 +55,7 @@ fn what_a_session_was_shown_counts_where_the_index_of_the_next_node_is_older() {
         &mut world,
         &[Step::Join(0, 2), Step::Say(0, 0), Step::Indexes(true)],
     );
+
     world.come_to_rest().expect("as promised");
     world.check().expect("as promised");
 }

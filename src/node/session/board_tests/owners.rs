@@ -43,6 +43,7 @@ impl Owners {
                 | EventKind::Updated { .. } => {}
             }
         }
+
         members
     }
 
@@ -102,6 +103,7 @@ impl Owners {
                 _ => {}
             }
         }
+
         last
     }
 
@@ -152,6 +154,7 @@ impl Owners {
             | EventKind::Role { .. }
             | EventKind::Updated { .. } => Vec::new(),
         };
+
         let event = Arc::new(Event {
             conversation: name.clone(),
             seq,
@@ -159,6 +162,7 @@ impl Owners {
             key: None,
             kind,
         });
+
         self.histories
             .entry(name.clone())
             .or_default()
@@ -169,12 +173,14 @@ impl Owners {
                 event,
             });
         }
+
         for (user, joined) in changed {
             if !joined {
                 self.interests.remove(&(name.clone(), user.clone()));
             }
             self.changes.push_back((user, name.clone(), seq, joined));
         }
+
         if !self.unheard {
             self.tell_indexes();
         }
@@ -196,6 +202,7 @@ impl Owners {
             let span = history.filter(|event| event.seq > after && event.seq <= upto);
             span.take(ask.limit as usize).cloned().collect()
         };
+
         if let Some(joined) = self.members(&ask.conversation).get(&ask.user) {
             let departure = self.departure(&ask.conversation, &ask.user);
             let departed = departure
@@ -211,6 +218,7 @@ impl Owners {
                 .insert((ask.conversation.clone(), ask.user.clone()), ());
             return answer;
         }
+
         let mut span = None;
         for event in self.histories.get(&ask.conversation).into_iter().flatten() {
             match &event.kind {
@@ -229,6 +237,7 @@ impl Owners {
                 _ => {}
             }
         }
+
         match (span, ask.after) {
             (Some((joined, left)), Some(after)) if after.next() >= joined && after < left => {
                 let departed = ask.since.and_then(|since| {

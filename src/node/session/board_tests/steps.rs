@@ -113,6 +113,7 @@ impl World {
             Step::Drain(s) if s < self.clients.len() => self.drain(s)?,
             _ => {}
         }
+
         self.gather();
         Ok(())
     }
@@ -121,6 +122,7 @@ impl World {
     pub(super) fn come_to_rest(&mut self) -> Result<(), TestCaseError> {
         self.step(&Step::Tell)?;
         self.step(&Step::Indexes(true))?;
+
         let held: Vec<SessionId> = self
             .clients
             .iter()
@@ -129,6 +131,7 @@ impl World {
         for id in held {
             self.board.stop_waiting(id);
         }
+
         for _ in 0..5_000 {
             self.gather();
             let idle =
@@ -149,6 +152,7 @@ impl World {
                 return Ok(());
             }
         }
+
         Err(TestCaseError::fail("it never comes to rest"))
     }
 

@@ -36,6 +36,7 @@ impl World {
             epoch: 1,
             ..Owners::default()
         };
+
         for index in 0..2 {
             let participants = vec![user(0), user(1)];
             owners.commit(
@@ -43,6 +44,7 @@ impl World {
                 EventKind::created(user(0), None, participants),
             );
         }
+
         owners.pushes.clear();
         Self {
             board,
@@ -65,12 +67,15 @@ impl World {
             ended_indexes: _,
             forgotten: _,
         } = self.board.take_work();
+
         for (name, user) in ended {
             self.owners.interests.remove(&(name, user));
         }
+
         if !asks.is_empty() {
             self.waiting.push(Waiting::Asks(asks));
         }
+
         self.waiting.extend(fetches.into_iter().map(Waiting::Fetch));
         self.waiting.extend(loads.into_iter().map(Waiting::Load));
     }
@@ -79,6 +84,7 @@ impl World {
         if self.waiting.is_empty() {
             return;
         }
+
         let answer = match self.waiting.remove(index % self.waiting.len()) {
             Waiting::Asks(asks) => {
                 let answers = asks.iter().map(|ask| self.owners.subscribe(ask)).collect();
@@ -110,6 +116,7 @@ impl World {
         if self.answers.is_empty() {
             return;
         }
+
         let failed = |answers: Vec<Subscribed>| -> Vec<Subscribed> {
             let failed = || Subscribed::Failed(Problem::unavailable("test"));
             answers
@@ -117,6 +124,7 @@ impl World {
                 .map(|answer| if fails { failed() } else { answer })
                 .collect()
         };
+
         match self.answers.remove(index % self.answers.len()) {
             Answer::Asks(asks, answers) => {
                 for (ask, answer) in asks.iter().zip(failed(answers)) {

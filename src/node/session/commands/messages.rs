@@ -86,6 +86,7 @@ fn send(
     let key = key_of(message, says.client_id.as_deref())?;
     let reply_to = reply_to.map(message_reference).transpose()?;
     let mentions = given::mentions(says.mentions)?.unwrap_or_default();
+
     // Read only where there is some: most have none.
     let data = if has_data {
         given::data(&message.text)?.flatten()
@@ -95,6 +96,7 @@ fn send(
     let text = given::text(says.text.unwrap_or_default())?;
     let slot = conversation.slot();
     let (source, key, unless) = (session.user.clone(), Some(key), message.later.clone());
+
     Ok((
         slot,
         Command::Send(Send {
@@ -119,12 +121,14 @@ fn edit(
     let key = Some(key_of(message, says.client_id.as_deref())?);
     let mentions = given::mentions(says.mentions)?;
     let data = given::data(&message.text)?;
+
     if says.text.is_none() && data.is_none() && mentions.is_none() {
         return Err(Problem::new(
             Code::Invalid,
             "give at least one of text, data and mentions",
         ));
     }
+
     let text = says.text.map(given::text).transpose()?;
     let message_id = known_id(message_id)?;
     let data = data.map_or(Patch::Keep, Patch::Set);

@@ -58,6 +58,7 @@ pub(in crate::node::session) async fn handle(
             return answer(session, asked, Err(problem), owed);
         }
     };
+
     let decided = match frame {
         ClientFrame::Ping {} => {
             let pong = ServerFrame::Pong {
@@ -83,6 +84,7 @@ pub(in crate::node::session) async fn handle(
         }
         frame => messages::command_of(session, message, frame),
     };
+
     let (slot, command) = match decided {
         Ok(decided) => decided,
         Err(problem) => return answer(session, asked, Err(problem), owed),
@@ -95,6 +97,7 @@ pub(in crate::node::session) async fn handle(
             return answer(session, asked, Err(problem), owed);
         }
     };
+
     let deadline = Instant::now() + COMMAND_MAX;
     // Enqueued here, in the order of the frames; only the answer is awaited aside.
     let done = inner.upstream.execute(shard, command, deadline);
@@ -133,6 +136,7 @@ async fn finish(
         owed = session.owe_late(owed);
         answered = tokio::time::timeout_at((deadline + ANSWER_GRACE).into(), done).await;
     }
+
     let result = match answered {
         Ok(Ok(Done::Sent { message, .. } | Done::Edited(message))) => {
             Ok(OkResult::Message(Box::new(message)))
@@ -144,6 +148,7 @@ async fn finish(
             "the owner did not answer in time: retry with the same key",
         )),
     };
+
     answer(&session, asked, result, owed);
     drop(place);
 }
@@ -169,6 +174,7 @@ pub(in crate::node::session) fn answer(
     if number.repeat == Repeat::Silent {
         return session.answered(number);
     }
+
     match result {
         Ok(result) => {
             let reference = reference.unwrap_or_default();
@@ -251,6 +257,7 @@ fn positions_of(named: BTreeMap<String, u64>) -> Result<BTreeMap<ConversationNam
             "at most 500 positions in one frame; send the rest in further ones",
         ));
     }
+
     let mut checked = BTreeMap::new();
     for (name, position) in named {
         if position > POSITION_MAX {
@@ -261,5 +268,6 @@ fn positions_of(named: BTreeMap<String, u64>) -> Result<BTreeMap<ConversationNam
         }
         checked.insert(conversation_name(&name)?, Seq(position));
     }
+
     Ok(checked)
 }

@@ -22,6 +22,7 @@ impl Pipelining {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         });
+
         Self {
             hub,
             _pushes: pushes,
@@ -71,6 +72,7 @@ async fn pass_dead_shards(text: &str) {
             client.send(of, text).await;
         }
     }
+
     client.send("healthy", "well").await;
     client
         .until("the healthy one answers", |client| {
@@ -82,6 +84,7 @@ async fn pass_dead_shards(text: &str) {
         "{:?}",
         begun.elapsed()
     );
+
     for of in dead.iter().take(4) {
         let refused = client.told(of, "unavailable");
         assert!(
@@ -92,6 +95,7 @@ async fn pass_dead_shards(text: &str) {
             |of_all: &Pipelining| of_all.told(of, "outcome_unknown") + refused == 2 * PER_SHARD;
         client.until("those under way have their time", all).await;
     }
+
     assert!(
         begun.elapsed() >= Duration::from_secs(4),
         "{:?}",
@@ -132,6 +136,7 @@ async fn a_shard_that_answers_again_is_sent_commands_again() {
     for _ in 0..=PER_SHARD {
         client.send("healthy", "late").await;
     }
+
     let refused = |of: &Pipelining| of.told("healthy", "unavailable");
     client
         .until("one is refused", |client| refused(client) > 0)
@@ -143,6 +148,7 @@ async fn a_shard_that_answers_again_is_sent_commands_again() {
         .await;
     let answered = client.told("healthy", "ok");
     *owners.takes.lock().expect("lock") = Duration::ZERO;
+
     client.send("healthy", "again").await;
     client
         .until("it is answered", |client| {

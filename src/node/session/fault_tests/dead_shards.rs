@@ -22,10 +22,12 @@ async fn the_end_of_an_interest_never_overtakes_the_beginning_of_the_next() {
         }
     };
     hub.inner.admit(&first, Begin::Anew).expect("room");
+
     let deadline = Instant::now() + Duration::from_secs(10);
     while !is_live(&hub, "fresh") && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+
     owners.preempted.store(true, Ordering::SeqCst);
     let inner = Arc::clone(&hub.inner);
     let leaving = tokio::task::spawn_blocking(move || inner.leave(&first));
@@ -33,11 +35,13 @@ async fn the_end_of_an_interest_never_overtakes_the_beginning_of_the_next() {
     hub.inner.admit(&second, Begin::Anew).expect("room");
     leaving.await.expect("ends");
     until(3).await;
+
     let indexes: Vec<_> = calls()
         .into_iter()
         .filter(|call| call.ends_with("_index"))
         .collect();
     let expected = ["subscribe_index", "unsubscribe_index", "subscribe_index"];
+
     assert_eq!(
         indexes, expected,
         "the owner would push no change of their index to the second session"
@@ -101,6 +105,7 @@ async fn spans_of_a_dead_shard_hold_up_no_span_of_another() {
     while !is_live(&hub, "bob") {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+
     hub.inner.on_board(|board| {
         for of in dead().iter().map(String::as_str).chain(["healthy"]) {
             for member in board.feed(&name(of)).members.values_mut() {
@@ -114,12 +119,14 @@ async fn spans_of_a_dead_shard_hold_up_no_span_of_another() {
             board.enqueue(bob.id, &name(of));
         }
     });
+
     let begun = tokio::time::Instant::now();
     let mut written = String::new();
     while !written.contains("text-3") && begun.elapsed() < Duration::from_secs(600) {
         tokio::time::sleep(Duration::from_millis(10)).await;
         written.push_str(&texts(&bob));
     }
+
     assert!(
         begun.elapsed() < Duration::from_secs(1),
         "{:?}",
@@ -132,6 +139,7 @@ async fn marks_for_a_dead_shard_hold_up_no_marks_of_another() {
     let owners = Arc::new(Owners::default());
     let (hub, _pushes) = hub(&owners);
     let begun = tokio::time::Instant::now();
+
     for seq in 1..=4 {
         let of = |text: &str| (name(text), Seq(seq));
         hub.inner.gather.add(
@@ -148,6 +156,7 @@ async fn marks_for_a_dead_shard_hold_up_no_marks_of_another() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+
     assert!(
         begun.elapsed() < Duration::from_secs(2),
         "four rounds took {:?}",

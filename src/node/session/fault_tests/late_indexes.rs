@@ -6,12 +6,14 @@ use super::*;
 fn a_whole_membership_that_the_index_did_not_tell_in_time_is_shown() {
     let (mut board, bob) = without_conversations();
     index_comes(&mut board, 8, true);
+
     let ask = board.take_work().asks.remove(0);
     assert_eq!(
         (ask.after, ask.since),
         (None, Some(Seq(0))),
         "nothing is known of them there"
     );
+
     let answer = Subscribed::Live {
         tail: Seq(9),
         joined: Seq(8),
@@ -19,6 +21,7 @@ fn a_whole_membership_that_the_index_did_not_tell_in_time_is_shown() {
         departed: Some(Seq(5)),
     };
     board.subscribed(&ask, answer);
+
     let fetch = board.take_work().fetches.remove(0);
     let after = fetch.asks[0].after.expect("a cursor");
     let span = Subscribed::Live {
@@ -28,6 +31,7 @@ fn a_whole_membership_that_the_index_did_not_tell_in_time_is_shown() {
         departed: None,
     };
     board.fetched(&fetch, vec![span]);
+
     let shown = [
         ("event", 3),
         ("message", 4),
@@ -42,6 +46,7 @@ fn a_whole_membership_that_the_index_did_not_tell_in_time_is_shown() {
 fn of_a_first_membership_nothing_before_the_joined_is_fetched() {
     let (mut board, bob) = without_conversations();
     index_comes(&mut board, 8, true);
+
     let ask = board.take_work().asks.remove(0);
     board.subscribed(
         &ask,
@@ -52,14 +57,17 @@ fn of_a_first_membership_nothing_before_the_joined_is_fetched() {
             departed: None,
         },
     );
+
     let fetch = board.take_work().fetches.remove(0);
     assert_eq!(fetch.asks[0].after, Some(Seq(7)));
+
     let answer = Subscribed::Live {
         tail: Seq(9),
         joined: Seq(8),
         events: stays(Seq(7)),
         departed: None,
     };
+
     board.fetched(&fetch, vec![answer]);
     assert_eq!(
         seqs(&bob),
@@ -71,6 +79,7 @@ fn of_a_first_membership_nothing_before_the_joined_is_fetched() {
 fn memberships_too_far_back_are_a_gap_up_to_the_joined() {
     let (mut board, bob) = without_conversations();
     index_comes(&mut board, 5_000, true);
+
     let ask = board.take_work().asks.remove(0);
     let (tail, joined, departed) = (Seq(4_999), Seq(5_000), Some(Seq(5)));
     board.subscribed(
@@ -82,6 +91,7 @@ fn memberships_too_far_back_are_a_gap_up_to_the_joined() {
             departed,
         },
     );
+
     let again = board.take_work().asks.remove(0);
     board.subscribed(
         &again,
@@ -92,6 +102,7 @@ fn memberships_too_far_back_are_a_gap_up_to_the_joined() {
             departed,
         },
     );
+
     assert_eq!(seqs(&bob), [("gap".to_owned(), 1)]);
     assert_eq!(board.take_work().fetches[0].asks[0].after, Some(Seq(4_999)));
 }

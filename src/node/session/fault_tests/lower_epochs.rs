@@ -19,12 +19,14 @@ fn a_session_that_subscribed_anew_hears_an_owner_of_a_lower_epoch() {
     let (mut board, bob) = under_epoch_eight();
     board.push(Push::Resubscribe { shard: ShardId(0) });
     owner_answers(&mut board, Seq(2));
+
     for seq in 3..6 {
         board.push(Push::Event {
             epoch: Epoch(7),
             event: event(seq),
         });
     }
+
     let written = texts(&bob);
     for seq in 2..6 {
         assert!(
@@ -41,15 +43,18 @@ fn what_a_lower_epoch_tells_beyond_the_cursor_is_asked_for_and_what_lies_before_
         epoch: Epoch(7),
         event: event(2),
     });
+
     assert!(board.take_work().fetches.is_empty(), "known already");
     board.push(Push::Event {
         epoch: Epoch(7),
         event: event(3),
     });
+
     assert!(
         !texts(&bob).contains("text-3"),
         "whether it holds, its owner has to say"
     );
+
     let fetches = board.take_work().fetches;
     assert_eq!(
         fetches

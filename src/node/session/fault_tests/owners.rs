@@ -76,6 +76,7 @@ impl Upstream for Owners {
         if interests.iter().any(is_dead) {
             tokio::time::sleep(Duration::from_secs(5)).await;
         }
+
         let answer = |interest: &Interest| {
             if is_dead(interest) {
                 return Subscribed::Failed(Problem::unavailable("nobody owns it"));

@@ -78,14 +78,17 @@ impl Giving {
 async fn a_snapshot_is_read_in_pieces_by_who_asked_for_it_and_spare_when_read_to_its_end() {
     let giving = Giving::new();
     assert_eq!(giving.files(), 0, "what a former process left is gone");
+
     let bytes = content(PIECE_BYTES_MAX * 2 + 5);
     assert_eq!(giving.begin(3, "b", &bytes), ReplicaAnswer::Preparing);
+
     let id = giving.ready(3, "b", &bytes).await;
     assert_eq!(
         giving.ready(3, "b", &bytes).await,
         id,
         "asked for again it is the same"
     );
+
     let mut got = Vec::new();
     while got.len() < bytes.len() {
         let ReplicaAnswer::Piece(piece) = giving.read(id, "b", got.len()).await else {
@@ -94,6 +97,7 @@ async fn a_snapshot_is_read_in_pieces_by_who_asked_for_it_and_spare_when_read_to
         assert!((1..=PIECE_BYTES_MAX).contains(&piece.len()));
         got.extend(piece);
     }
+
     assert!(got == bytes);
     assert!(
         matches!(giving.read(id, "b", 7).await, ReplicaAnswer::Piece(piece) if piece[..] == bytes[7..7 + piece.len()])
@@ -103,6 +107,7 @@ async fn a_snapshot_is_read_in_pieces_by_who_asked_for_it_and_spare_when_read_to
         ReplicaAnswer::Gone,
         "another node's"
     );
+
     assert_eq!(
         giving.read(id.wrapping_add(1), "b", 0).await,
         ReplicaAnswer::Gone,
@@ -115,6 +120,7 @@ async fn a_snapshot_is_read_in_pieces_by_who_asked_for_it_and_spare_when_read_to
     );
     assert_eq!(giving.read(id, "b", 0).await, ReplicaAnswer::Gone);
     assert_eq!(giving.files(), 1, "kept for a further attempt");
+
     tokio::time::pause();
     let tidying = giving.offers.clone();
     tokio::spawn(async move { tidying.tidy().await });
@@ -134,22 +140,26 @@ async fn a_further_attempt_gets_the_snapshot_that_was_written_while_it_can_be_fo
         id
     };
     let first = read_all(&giving, "b", b"first").await;
+
     // At once, for whoever asks: were it written again, it would be another.
     let ReplicaAnswer::Ready { id, said: told } = giving.begin(3, "c", b"second") else {
         panic!("not at hand")
     };
+
     assert_eq!((told, giving.files()), (said(b"first"), 1));
     assert_ne!(id, first);
     assert_eq!(
         giving.read(id, "c", 5).await,
         ReplicaAnswer::Piece(Vec::new())
     );
+
     giving.fresh = false;
     assert_eq!(
         giving.begin(3, "b", b"third"),
         ReplicaAnswer::Preparing,
         "the log went on without it"
     );
+
     giving.fresh = true;
     read_all(&giving, "b", b"third").await;
     assert_eq!(giving.files(), 1);
@@ -191,10 +201,12 @@ async fn one_that_cannot_be_written_is_told_and_after_a_while_begun_anew() {
     let giving = Giving::new();
     let failing = |_| async { Err(StoreError::Full("the disk is full".to_owned())) }.boxed();
     let to = NodeId::from("b");
+
     assert_eq!(
         giving.offers.begin_with((SHARD, &to), |_| true, failing),
         ReplicaAnswer::Preparing
     );
+
     tokio::task::yield_now().await;
     for _ in 0..14 {
         let told = giving.begin(3, "b", b"whole");
@@ -204,6 +216,7 @@ async fn one_that_cannot_be_written_is_told_and_after_a_while_begun_anew() {
         );
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+
     tokio::time::sleep(Duration::from_secs(1)).await;
     giving.ready(3, "b", b"whole").await;
 }
@@ -229,6 +242,7 @@ async fn what_nobody_reads_on_makes_room_for_another_one_soon() {
     let giving = Giving::new();
     let first = giving.ready(3, "b", b"one").await;
     giving.ready(4, "b", b"two").await;
+
     for _ in 0..3 {
         tokio::time::sleep(Duration::from_secs(10)).await;
         // Both are asked for; neither is given up.
@@ -242,10 +256,12 @@ async fn what_nobody_reads_on_makes_room_for_another_one_soon() {
             ReplicaAnswer::Failed(_)
         ));
     }
+
     tokio::time::sleep(Duration::from_secs(10)).await;
     giving.ready(4, "b", b"two").await;
     tokio::time::sleep(Duration::from_secs(6)).await;
     giving.ready(5, "c", b"three").await;
+
     assert_eq!(
         (giving.read(first, "b", 0).await, giving.files()),
         (ReplicaAnswer::Gone, 2)

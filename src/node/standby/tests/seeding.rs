@@ -102,6 +102,7 @@ async fn a_transfer_ends_when_the_owner_has_it_no_more_or_another_node_owns_the_
     });
     let folder = tempfile::tempdir().expect("a folder");
     let part = folder.path().join("part");
+
     for (fake, moves) in [(gone, false), (silent, true)] {
         let pair = Pair::new(&fake, Config::default()).await;
         let (seeding, owner, said) = (seeding(&pair, u32::MAX), NodeId::from("b"), said(&bytes));
@@ -146,6 +147,7 @@ async fn a_transfer_is_no_faster_than_it_may_be() {
             .push(std::time::Instant::now());
         None
     });
+
     let pair = Pair::new(&fake, Config::default()).await;
     let folder = tempfile::tempdir().expect("a folder");
     let part = folder.path().join("part");
@@ -157,6 +159,7 @@ async fn a_transfer_is_no_faster_than_it_may_be() {
     assert!(done.is_ok());
     let times = times.lock().expect("whole");
     assert_eq!(times.len(), 4);
+
     // A piece takes 200 ms at that rate, but the first, which is a burst.
     assert!(
         times[3] - begun >= Duration::from_millis(590),
@@ -177,6 +180,7 @@ async fn a_disk_without_room_is_not_filled_and_seeded_as_soon_as_it_has_room() {
         "of a former attempt",
     )
     .expect("written");
+
     let (left, looks) = (Arc::new(AtomicU64::new(1_000)), Arc::new(AtomicU64::new(0)));
     let (tells, looked) = (Arc::clone(&left), Arc::clone(&looks));
     let room: FreeBytes = Arc::new(move |_| {
@@ -184,6 +188,7 @@ async fn a_disk_without_room_is_not_filled_and_seeded_as_soon_as_it_has_room() {
         let told = tells.load(Ordering::SeqCst);
         async move { Some(told) }.boxed()
     });
+
     let seeding = seeding(&pair, u32::MAX).with_room(room);
     let watching = async {
         eventually(|| looks.load(Ordering::SeqCst) >= 2).await;
@@ -196,6 +201,7 @@ async fn a_disk_without_room_is_not_filled_and_seeded_as_soon_as_it_has_room() {
         );
         left.store(1 << 30, Ordering::SeqCst);
     };
+
     let (seeded, ()) = tokio::join!(seeding.seed(SHARD, &to), watching);
     seeded.expect_err("its hash is not as said");
     assert_eq!(reads(&fake), [0, 1_000]);

@@ -50,6 +50,7 @@ fn every_route_is_documented() {
 fn every_documented_operation_is_routed_and_its_answers_and_parameters_are_declared() {
     let document = value();
     let mut ids = BTreeSet::new();
+
     for (path, method, operation) in documented(&document) {
         let shown = format!("{method} {path}");
         let concrete = path.replace(['{', '}'], "");
@@ -85,6 +86,7 @@ fn every_documented_operation_is_routed_and_its_answers_and_parameters_are_decla
             );
         }
     }
+
     assert_eq!(ids.len(), Operation::ALL.len());
 }
 
@@ -93,6 +95,7 @@ fn every_reference_leads_somewhere_and_every_component_is_used() {
     let document = value();
     let mut used = BTreeSet::new();
     let mut left = vec![&document];
+
     while let Some(next) = left.pop() {
         match next {
             Value::Object(members) => left.extend(members.values()),
@@ -107,6 +110,7 @@ fn every_reference_leads_somewhere_and_every_component_is_used() {
             used.insert(pointer.to_owned());
         }
     }
+
     for kind in ["schemas", "responses", "parameters", "headers"] {
         for name in document["components"][kind]
             .as_object()
@@ -128,6 +132,7 @@ fn every_code_and_every_close_code_is_in_the_document_with_its_number() {
         .as_array()
         .expect("words");
     assert_eq!(words.len(), Code::ALL.len());
+
     for (_, _, operation) in documented(&document) {
         for (status, response) in operation["responses"].as_object().expect("responses") {
             let Some(reference) = response.get("$ref").and_then(Value::as_str) else {
@@ -142,6 +147,7 @@ fn every_code_and_every_close_code_is_in_the_document_with_its_number() {
             }
         }
     }
+
     let close = &document["paths"]["/v1/ws"]["get"]["x-websocket"]["close"];
     assert_eq!(close["4420"], "slow consumer");
     assert_eq!(close.as_object().map(Map::len), Some(CloseCode::ALL.len()));
@@ -167,6 +173,7 @@ fn limits_are_those_of_validation() {
             .and_then(Value::as_u64)
             .unwrap_or_else(|| panic!("{pointer}"))
     };
+
     assert_eq!(of("/UserId/maxLength"), 128);
     assert_eq!(of("/SendBody/properties/text/maxLength"), 16_384);
     assert_eq!(of("/EditBody/properties/mentions/maxItems"), 50);

@@ -8,6 +8,7 @@ use crate::protocol::openapi::tests::value;
 fn every_frame_is_a_schema_of_its_own_and_t_tells_which() {
     let document = value();
     let schemas = &document["components"]["schemas"];
+
     for (union, count) in [
         ("ClientFrame", 10),
         ("ServerFrame", 13),
@@ -45,6 +46,7 @@ fn every_frame_is_a_schema_of_its_own_and_t_tells_which() {
             );
         }
     }
+
     assert_eq!(
         schemas["ClientTypingFrame"]["required"],
         json!(["t", "conversation", "on"])
@@ -53,6 +55,7 @@ fn every_frame_is_a_schema_of_its_own_and_t_tells_which() {
         schemas["TypingFrame"]["required"],
         json!(["t", "conversation", "user", "until"])
     );
+
     let left = &schemas["EventFrame"];
     let kinds = "created joined left edited deleted role updated";
     let kinds: Vec<&str> = kinds.split(' ').collect();
@@ -81,6 +84,7 @@ fn null_is_allowed_where_the_contract_says_so_and_absent_where_it_may_be() {
                 .as_array()
                 .is_some_and(|choices| choices.contains(&null))
     };
+
     for pointer in [
         "/Conversation/properties/title",
         "/Message/properties/reply_to",
@@ -102,6 +106,7 @@ fn null_is_allowed_where_the_contract_says_so_and_absent_where_it_may_be() {
     ] {
         assert!(allows_null(pointer), "{pointer}");
     }
+
     for pointer in [
         "/Conversation/properties/participants",
         "/EventFrame/properties/admin",
@@ -114,6 +119,7 @@ fn null_is_allowed_where_the_contract_says_so_and_absent_where_it_may_be() {
     ] {
         assert!(!allows_null(pointer), "{pointer}");
     }
+
     assert_eq!(schemas["CreateBody"]["required"], json!(["participants"]));
     assert_eq!(
         schemas["SendFrame"]["required"],

@@ -10,6 +10,7 @@ async fn a_drain_tells_when_to_come_back_and_takes_nobody_new() {
     let drained =
         tokio::spawn(async move { hub.drain(Duration::from_millis(300), "node drains").await });
     let told = bob.expect("reconnect").await;
+
     assert!(
         told["after_ms"].as_u64().expect("a number") <= 1_000,
         "{told}"
@@ -20,6 +21,7 @@ async fn a_drain_tells_when_to_come_back_and_takes_nobody_new() {
     );
     assert_eq!(node.connect("/v1/ws", "carol").await.closed().await, 1012);
     assert_eq!(bob.closed().await, 1012);
+
     drop(bob);
     tokio::time::timeout(WAIT, drained)
         .await
@@ -35,10 +37,12 @@ async fn sessions_that_are_sent_away_are_told_and_new_ones_are_taken_again_when_
     node.hub
         .send_away(Duration::from_millis(300), "the node is cut off");
     let told = bob.expect("reconnect").await;
+
     assert_eq!(
         told["reason"], "the node of this session is gone",
         "there is no other node"
     );
+
     let bearer = ("authorization", "Bearer carol");
     assert_eq!(
         node.connect_with("/v1/ws", &[bearer]).await.err(),
@@ -46,10 +50,12 @@ async fn sessions_that_are_sent_away_are_told_and_new_ones_are_taken_again_when_
         "another node is asked"
     );
     assert_eq!(bob.closed().await, 1012);
+
     drop(bob);
     node.until("all are gone", |node| node.hub.sessions() == 0)
         .await;
     assert!(node.hub.is_away());
+
     node.hub.welcome();
     node.connect("/v1/ws", "bob").await.when_ready().await;
 }
@@ -61,12 +67,14 @@ async fn a_router_that_drains_tells_its_clients_when_to_come_back_and_ends_their
     let sockets = Arc::clone(&node.sockets);
     let drained = tokio::spawn(async move { sockets.drain().await });
     let told = bob.expect("reconnect").await;
+
     assert!(
         told["after_ms"].as_u64().expect("a number") <= 300,
         "{told}"
     );
     assert_eq!(told["reason"], "the router drains");
     assert_eq!(bob.closed().await, 1012);
+
     drop(bob);
     tokio::time::timeout(WAIT, drained)
         .await
@@ -84,6 +92,7 @@ async fn when_the_link_ends_its_sessions_end_and_their_clients_are_told_to_come_
     for user in ["alice", "bob", "carol"] {
         clients.push(node.connect("/v1/ws", user).await.when_ready().await);
     }
+
     node.front.shutdown().await;
     for client in &mut clients {
         let told = client.expect("reconnect").await;
@@ -93,6 +102,7 @@ async fn when_the_link_ends_its_sessions_end_and_their_clients_are_told_to_come_
         );
         assert_eq!(client.closed().await, 1012);
     }
+
     node.until("the node ended them too", |node| node.hub.sessions() == 0)
         .await;
 }
@@ -122,6 +132,7 @@ async fn clients_that_come_and_go_at_once_leave_nothing_behind() {
         1,
     )
     .await;
+
     for round in 0..100 {
         let mut stream = TcpStream::connect(&node.at).await.expect("connected");
         let key = "sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
@@ -134,6 +145,7 @@ async fn clients_that_come_and_go_at_once_leave_nothing_behind() {
         }
         drop(stream);
     }
+
     node.until("all are gone", |node| node.hub.sessions() == 0)
         .await;
     node.connect("/v1/ws", "bob").await.when_ready().await;

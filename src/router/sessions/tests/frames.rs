@@ -14,17 +14,21 @@ async fn commands_are_answered_and_bad_frames_leave_the_session() {
     let node = Node::start(config(), 1).await;
     let mut bob = node.connect("/v1/ws/", "bob").await.when_ready().await;
     bob.send(json!({"t": "ping", "ref": 7})).await;
+
     assert_eq!(
         bob.expect("pong").await,
         json!({"t": "pong", "ref": 7, "now": 1_000_000})
     );
+
     bob.send(json!({"t": "send", "ref": "a", "conversation": "c", "text": "hi", "client_id": "k"}))
         .await;
     let ok = bob.expect("ok").await;
+
     assert_eq!(
         (&ok["ref"], &ok["result"]["text"]),
         (&json!("a"), &json!("hi"))
     );
+
     let id = MessageId::new(1, Slot(1), 1);
     bob.send(json!({"t": "react", "ref": 1, "message_id": id, "reaction": null}))
         .await;
@@ -32,6 +36,7 @@ async fn commands_are_answered_and_bad_frames_leave_the_session() {
         bob.expect("ok").await,
         json!({"t": "ok", "ref": 1, "result": null})
     );
+
     let refused = [
         (
             json!({"t": "send", "ref": 2, "conversation": "c", "text": "refuse"}),
@@ -75,6 +80,7 @@ async fn commands_are_answered_and_bad_frames_leave_the_session() {
             "unauthorized",
         ),
     ];
+
     for (frame, code) in refused {
         bob.send(frame.clone()).await;
         let error = bob.expect("error").await;
@@ -85,16 +91,19 @@ async fn commands_are_answered_and_bad_frames_leave_the_session() {
         );
         assert_eq!(error["problem"]["request_id"], "request-1");
     }
+
     bob.socket
         .send(Message::text("{nonsense"))
         .await
         .expect("sent");
     assert_eq!(bob.expect("error").await.get("ref"), None);
+
     let commands = node.fake.commands.lock().expect("lock");
     let Command::Send(first) = &commands[0] else {
         panic!("{:?}", commands[0])
     };
     let key = first.key.as_ref().expect("a key");
+
     assert_eq!(
         (&*key.key, key.stamped, first.source.as_str()),
         ("k", false, "bob")
@@ -163,6 +172,7 @@ async fn a_message_in_fragments_is_put_together() {
     let node = Node::start(config(), 1).await;
     let mut client = node.connect("/v1/ws", "bob").await.when_ready().await;
     let (text, more) = (OpCode::Data(Data::Text), OpCode::Data(Data::Continue));
+
     client
         .socket
         .send(Message::Frame(Frame::message(&b"{\"t\":"[..], text, false)))

@@ -84,6 +84,7 @@ impl Node {
     ) -> Self {
         let (pushes, receiver) = mpsc::channel(64);
         let clock = Clock::manual(1_000_000);
+
         // `bob` is the token of bob until 2,000 s; `bob.3000` until 3,000 s.
         let verify = Box::new(|token: &str| {
             let (user, expires) = token.split_once('.').unwrap_or((token, "2000"));
@@ -95,6 +96,7 @@ impl Node {
                 Ok(Identity { user, expires })
             }
         });
+
         let upstream: Arc<dyn Upstream> = Arc::<Fake>::clone(&fake);
         let hub = Hub::start(upstream, verify, clock.clone(), config, receiver);
         let front = FrontServer::new(
@@ -102,6 +104,7 @@ impl Node {
             Arc::<Hub>::clone(&hub),
             crate::link::Config::front(),
         );
+
         let link = NodeLink::spawn(Setup {
             node: NodeId::from(id),
             way: Way::Memory {
@@ -115,6 +118,7 @@ impl Node {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("bind");
         let at = listener.local_addr().expect("address").to_string();
         tokio::spawn(serve(listener, Arc::clone(&sockets), link.clone()));
+
         Self {
             hub,
             sockets,
@@ -216,6 +220,7 @@ async fn open(
         request.headers(),
         "request-1",
     );
+
     match sockets.ask(link, asked, who(request.headers())).await {
         Ok(opened) => {
             let answer =

@@ -47,6 +47,7 @@ impl Upstream for Fake {
         {
             return Box::pin(std::future::pending());
         }
+
         let done = match command {
             Command::Send(send) if send.text.contains("refuse") => {
                 Err(Problem::new(Code::NotParticipant, "no"))

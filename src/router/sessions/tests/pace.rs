@@ -14,6 +14,7 @@ async fn large_missed_spans_come_at_the_pace_of_the_socket() {
         let mut events = node.fake.events.lock().expect("lock");
         events.extend((2..=400).map(|seq| event(seq, &"x".repeat(16_000))));
     }
+
     let mut bob = node.connect("/v1/ws?resume=wait", "bob").await;
     bob.expect("hello").await;
     bob.send(json!({"t": "resume", "positions": {"c": 0}}))
@@ -21,6 +22,7 @@ async fn large_missed_spans_come_at_the_pace_of_the_socket() {
     for seq in 1..=400 {
         assert_eq!(bob.expect("message").await["seq"], json!(seq));
     }
+
     assert_eq!(bob.expect("live").await["positions"], json!({"c": 400}));
     bob.expect("ready").await;
 }
@@ -38,8 +40,10 @@ async fn sessions_and_frames_are_limited() {
     .await;
     let mut bob = node.connect("/v1/ws", "bob").await.when_ready().await;
     assert_eq!(node.connect("/v1/ws", "bob").await.closed().await, 4429);
+
     let _carol = node.connect("/v1/ws", "carol").await.when_ready().await;
     assert_eq!(node.connect("/v1/ws", "dave").await.closed().await, 1013);
+
     for _ in 0..1_000 {
         if bob
             .socket
@@ -50,6 +54,7 @@ async fn sessions_and_frames_are_limited() {
             break;
         }
     }
+
     assert_eq!(bob.closed().await, 4429);
 }
 
@@ -64,13 +69,16 @@ async fn a_client_that_does_not_read_is_closed_as_slow() {
     let mut slow = node.connect("/v1/ws", "bob").await.when_ready().await;
     let mut quick = node.connect("/v1/ws", "carol").await.when_ready().await;
     let mut said = 0;
+
     while node.hub.sessions() == 2 && said < 5_000 {
         node.say(&"x".repeat(16_000)).await;
         said += 1;
         assert_eq!(quick.expect("message").await["seq"], json!(said + 1));
     }
+
     assert!(said < 5_000, "a socket that takes nothing is given up");
     let mut last = 1;
+
     loop {
         match slow.raw().await {
             Message::Text(text) => {
@@ -101,9 +109,11 @@ async fn a_burst_beyond_the_outbox_reaches_whoever_keeps_up_in_order_and_each_on
     for user in ["alice", "bob", "carol"] {
         readers.push(node.connect("/v1/ws", user).await.when_ready().await);
     }
+
     for length in std::iter::repeat_n(16_000, 40).chain(std::iter::repeat_n(10, 500)) {
         node.say(&"x".repeat(length)).await;
     }
+
     for reader in &mut readers {
         for seq in 2..=541 {
             assert_eq!(reader.expect("message").await["seq"], json!(seq));
@@ -111,6 +121,7 @@ async fn a_burst_beyond_the_outbox_reaches_whoever_keeps_up_in_order_and_each_on
         reader.send(json!({"t": "ping"})).await;
         reader.expect("pong").await;
     }
+
     assert_eq!(node.hub.sessions(), 3);
 }
 
@@ -121,6 +132,7 @@ async fn a_row_of_large_unknown_frames_gets_its_errors() {
         frames_per_second_max: 1_000,
         ..config()
     };
+
     let node = Node::start(config, 1).await;
     let bob = node.connect("/v1/ws", "bob").await.when_ready().await;
     let (mut to, mut from) = bob.socket.split();
@@ -136,6 +148,7 @@ async fn a_row_of_large_unknown_frames_gets_its_errors() {
         }
     });
     let (mut errors, mut pongs) = (0, 0);
+
     while errors < 100 || pongs < 100 {
         match tokio::time::timeout(WAIT, from.next())
             .await
@@ -167,6 +180,7 @@ async fn what_a_client_says_while_its_answers_wait_is_worked_off_in_order_once_i
         frames_per_second_max: 10_000,
         ..config()
     };
+
     let node = Node::start(limits, 1).await;
     let bob = node.connect("/v1/ws", "bob").await.when_ready().await;
     let (mut to, mut from) = bob.socket.split();
@@ -179,6 +193,7 @@ async fn what_a_client_says_while_its_answers_wait_is_worked_off_in_order_once_i
         }
     });
     let mut last = 0;
+
     while last < 5_000 {
         match tokio::time::timeout(WAIT, from.next())
             .await
@@ -228,6 +243,7 @@ async fn an_idle_socket_takes_few_bytes() {
         handshake: None,
         ..asked
     };
+
     let who = Who {
         token: Arc::from("bob"),
         ..who(&http::HeaderMap::new())

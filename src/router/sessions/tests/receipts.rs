@@ -10,6 +10,7 @@ async fn delivered_is_told_after_the_pong_and_not_for_own_messages() {
     node.say("one").await;
     bob.expect("message").await;
     alice.expect("message").await;
+
     let delivered = |node: &Node| {
         let commands = node.fake.commands.lock().expect("lock");
         let marks: Vec<_> = commands
@@ -26,10 +27,12 @@ async fn delivered_is_told_after_the_pong_and_not_for_own_messages() {
             .collect();
         marks
     };
+
     assert!(
         delivered(&node).is_empty(),
         "bob has not answered the ping yet"
     );
+
     // Reading on is what makes the client answer.
     bob.send(json!({"t": "ping"})).await;
     bob.expect("pong").await;
@@ -39,6 +42,7 @@ async fn delivered_is_told_after_the_pong_and_not_for_own_messages() {
         bob.send(json!({"t": "ping"})).await;
         bob.expect("pong").await;
     }
+
     assert_eq!(delivered(&node), [("bob".to_owned(), Seq(2))]);
     assert_eq!(alice.pings, 0, "a message of one's own needs no mark");
 }
@@ -63,9 +67,11 @@ async fn receipts_reach_senders_and_other_devices() {
         origin: Some(origin),
     };
     node.pushes.send(push).await.expect("the hub follows");
+
     let expected = json!({"t": "receipt", "conversation": "c", "user": "bob", "kind": "read", "up_to": 1, "ts": 9});
     assert_eq!(alice.next().await, expected);
     assert_eq!(bobs_other.next().await, expected);
+
     let message_id = MessageId::new(1, Slot(0), 1);
     let push = Push::Reaction {
         conversation: name(),
@@ -74,6 +80,7 @@ async fn receipts_reach_senders_and_other_devices() {
         reaction: Some(128_077),
         ts: 9,
     };
+
     node.pushes.send(push).await.expect("the hub follows");
     for client in [&mut alice, &mut bob, &mut bobs_other] {
         assert_eq!(client.expect("receipt").await["reaction"], json!(128_077));

@@ -76,6 +76,7 @@ mod tests {
             };
             clockwork.see(&entry, &record);
         }
+
         clockwork
     }
 

@@ -25,6 +25,7 @@ impl Fold {
         else {
             return;
         };
+
         let row = MessageRow {
             id: *id,
             conversation: event.conversation.clone(),
@@ -38,6 +39,7 @@ impl Fold {
             reply_to: *reply_to,
             created: event.created,
         };
+
         match self.changes.messages.last_mut() {
             Some(MessageStep::Send(rows)) => rows.push(row),
             _ => self.changes.messages.push(MessageStep::Send(vec![row])),
@@ -58,6 +60,7 @@ impl Fold {
         else {
             return;
         };
+
         let content = Content {
             text: Arc::clone(text),
             data: data.clone(),
@@ -69,6 +72,7 @@ impl Fold {
             edited: event.created,
             edits: 1,
         };
+
         if let Some(MessageStep::Edit(rows)) = self.changes.messages.last_mut() {
             row.edits += rows.get(message_id).map_or(0, |before| before.edits);
             rows.insert(*message_id, row);
@@ -77,6 +81,7 @@ impl Fold {
                 .messages
                 .push(MessageStep::Edit(BTreeMap::from([(*message_id, row)])));
         }
+
         // What it says stands in the message's row alone, so that there is one place to erase.
         let kind = EventKind::Edited {
             message_id: *message_id,
@@ -87,6 +92,7 @@ impl Fold {
             mentions: Vec::new(),
             superseded: false,
         };
+
         let bare = event_row(
             &Event {
                 kind,
@@ -94,6 +100,7 @@ impl Fold {
             },
             "edited",
         );
+
         self.changes.events.push(EventRow {
             message_seq: Some(*message_seq),
             ..bare

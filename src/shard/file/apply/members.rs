@@ -17,6 +17,7 @@ impl Fold {
         if creator.is_none() {
             self.changes.events.push(event_row(event, "joined"));
         }
+
         for (position, user) in (0_u32..).zip(users) {
             let joined = Joined {
                 seq: event.seq,
@@ -54,6 +55,7 @@ impl Fold {
             Some(now) => now.map(|joined| (joined.seq, joined.rank)),
             None => self.known.joined.get(&member).copied(),
         };
+
         if let Some((joined, rank)) = stood {
             let departure = Departure {
                 joined,
@@ -65,10 +67,12 @@ impl Fold {
             }
             self.changes.departures.insert(member.clone(), departure);
         }
+
         self.changes.members.insert(member.clone(), None);
         if let Some(admin) = admin {
             self.take_office(&event.conversation, admin);
         }
+
         if let EventKind::Left {
             by,
             banned: true,
@@ -83,6 +87,7 @@ impl Fold {
             };
             self.changes.bans.insert(member, Some(row));
         }
+
         self.outbox(
             OutboxPosition { offset, index: 0 },
             index_change(event, user, false, None),
@@ -116,6 +121,7 @@ impl Fold {
             return;
         };
         self.changes.events.push(event_row(event, "role"));
+
         let name = &event.conversation;
         if *role == Role::Admin {
             let before = Rank {
@@ -125,6 +131,7 @@ impl Fold {
             self.rank(name, by, before);
             return self.take_office(name, user);
         }
+
         let rank = Rank {
             role: *role,
             muted_until: *muted_until,
@@ -159,6 +166,7 @@ impl Fold {
         };
         let row: EventRow = event_row(event, "updated");
         self.changes.events.push(row);
+
         let update = Update {
             title: title.clone(),
             data: data.clone(),

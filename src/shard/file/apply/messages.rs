@@ -54,6 +54,7 @@ pub(crate) fn asked<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Asked {
                 .insert((event.conversation.clone(), user.clone()));
         }
     }
+
     asked
 }
 
@@ -69,6 +70,7 @@ pub(crate) fn fold<'a>(known: Known, entries: impl IntoIterator<Item = &'a Entry
             ..Changes::default()
         },
     };
+
     for entry in entries {
         for (offset, record) in entry.numbered() {
             fold.changes.clockwork.see(entry, record);
@@ -79,11 +81,13 @@ pub(crate) fn fold<'a>(known: Known, entries: impl IntoIterator<Item = &'a Entry
             }
         }
     }
+
     let mut changes = fold.changes;
     let moved = key_horizon(changes.clockwork.time);
     if moved > horizon {
         changes.keys_before = Some(moved);
     }
+
     changes
 }
 
@@ -134,6 +138,7 @@ impl Fold {
             }
             (Some(_), _) => {}
         }
+
         self.changes
             .stands
             .insert(name.clone(), (event.seq, event.created));
@@ -160,6 +165,7 @@ impl Fold {
             EventKind::Role { .. } => self.role(event),
             EventKind::Updated { .. } => self.updated(event),
         }
+
         Ok(())
     }
 
@@ -227,6 +233,7 @@ impl Fold {
                 .create_keys
                 .insert((change.user.clone(), key.key), row);
         }
+
         let place = (change.user.clone(), change.conversation.clone());
         let newer = self
             .changes

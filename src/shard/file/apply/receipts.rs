@@ -104,6 +104,7 @@ pub(crate) fn asked<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> BTreeSe
             );
         }
     }
+
     asked
 }
 
@@ -187,6 +188,7 @@ fn fold_advance(
             &mut marks.read_at,
         ),
     ];
+
     for (kind, to, mark, at) in moves {
         if to <= *mark {
             continue;
@@ -207,6 +209,7 @@ fn fold_advance(
         *mark = to;
         *at = now;
     }
+
     if *marks != before {
         changes.watermarks.insert(whose, *marks);
     }

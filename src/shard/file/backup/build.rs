@@ -176,9 +176,11 @@ async fn copy(
             execute(file, statement).await?;
         }
     }
+
     execute(file, PROGRESS.to_owned()).await?;
     if is_first {
         execute(file, QUARANTINE.to_owned()).await?;
     }
+
     Ok(())
 }

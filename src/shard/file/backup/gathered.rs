@@ -85,17 +85,20 @@ impl Gathered {
             .await
             .map_err(|error| told(error.into()))?;
         let keys_since = begun_ms.saturating_sub(KEY_MS);
+
         let mut gathered = Self {
             connection,
             path: path.to_owned(),
             maps,
             keys_since,
         };
+
         for table in TABLES {
             execute(&mut gathered.connection, table.to_owned())
                 .await
                 .map_err(told)?;
         }
+
         Ok(gathered)
     }
 

@@ -68,6 +68,7 @@ pub(super) async fn restored(folder: &Path, sources: &[PathBuf], to: u32) -> Vec
     }
     let gathered = gathered.finish().await.expect("is written");
     let mut made = Vec::new();
+
     for shard in map(to).all() {
         let path = folder.join(format!("{of}-to-{to}-{}.db", shard.0));
         let number = u32::from(shard.0);
@@ -85,6 +86,7 @@ pub(super) async fn restored(folder: &Path, sources: &[PathBuf], to: u32) -> Vec
             .expect("is built");
         made.push((path, built));
     }
+
     made
 }
 
@@ -99,6 +101,7 @@ pub(super) async fn rows(path: &Path, statement: &str) -> Vec<Vec<String>> {
         row.try_get::<String, _>(at)
             .or_else(|_| row.try_get::<i64, _>(at).map(|number| number.to_string()))
     };
+
     rows.iter()
         .map(|row| {
             (0..row.len())
@@ -166,6 +169,7 @@ pub(super) fn busy() -> (Vec<Record>, Vec<Record>) {
         receipts.push(advance(&name, START + 9, &one, 4, 2));
         receipts.push(react(&name, number * 3, &two, Some(128_077)));
     }
+
     (messages, receipts)
 }
 

@@ -184,6 +184,7 @@ async fn lists_are_what_the_memberships_say_whichever_was_copied_first() {
         index("carol", "c", 9, false, None, START),
         index("erin", "later", 1, true, Some("key"), START),
     ];
+
     let copy = copied(folder.path(), &messages, &[]).await;
     let (path, built) = &restored(folder.path(), &[copy], 1).await[0];
     let lists = "SELECT user, conversation, seq, joined FROM user_index ORDER BY user";
@@ -194,11 +195,13 @@ async fn lists_are_what_the_memberships_say_whichever_was_copied_first() {
         ["dave", "c", "3", "0"],
     ];
     assert_eq!(rows(path, lists).await, expected);
+
     let versions = rows(
         path,
         "SELECT DISTINCT version FROM user_index ORDER BY version",
     )
     .await;
+
     assert_eq!(
         versions,
         [["4"], ["7"], ["8"], ["9"]],
@@ -234,6 +237,7 @@ async fn a_recent_key_of_a_creation_is_known_though_its_users_shard_was_copied_b
     ];
     let copy = copied(folder.path(), &messages, &[]).await;
     let (path, _) = &restored(folder.path(), &[copy], 1).await[0];
+
     assert_eq!(
         rows(path, "SELECT user, key, name FROM create_keys").await,
         [["alice", "fresh", "new"]]
@@ -251,6 +255,7 @@ async fn every_table_of_the_schema_is_taken_made_or_left_on_purpose() {
         .chain(LEFT)
         .chain(MADE);
     let known: std::collections::BTreeSet<String> = known.map(str::to_owned).collect();
+
     let found = rows(
         &copy,
         "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE '\\_sqlx%' ESCAPE \
@@ -290,10 +295,12 @@ async fn a_file_with_what_belongs_elsewhere_is_not_taken_in() {
         .await
         .expect("begins");
     let line = gathered.take(elsewhere, &copy).await.expect_err("refused");
+
     assert!(
         line.contains("conversation c") && line.contains("another shard"),
         "{line}"
     );
+
     let tails = crate::log::PerStream::default();
     let line = check::check(&copy, (identity(16), elsewhere), tails)
         .await

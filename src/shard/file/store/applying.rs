@@ -35,6 +35,7 @@ impl Writer {
     ) -> Result<u32, StoreError> {
         self.be_certain().await?;
         let before = self.progress.borrow().applied[stream];
+
         // Entries that are in the file already come again after a write whose answer was lost.
         let entries: Vec<&ApplyEntry> = entries
             .iter()
@@ -43,6 +44,7 @@ impl Writer {
         let (Some(first), Some(last)) = (entries.first(), entries.last()) else {
             return Ok(0);
         };
+
         if first.entry.first != before.offset.next() {
             let found = first.entry.first;
             return Err(StoreError::Failed(format!(
@@ -50,6 +52,7 @@ impl Writer {
                 before.offset
             )));
         }
+
         let tail = last.entry.tail;
         let written = self.write(stream, &entries, tail).await;
         let (clockwork, quarantined) = match written {
@@ -63,6 +66,7 @@ impl Writer {
                 return Err(error);
             }
         };
+
         self.note_full(false);
         self.written(stream, &entries, tail, clockwork);
         Ok(report(self.shard, stream, &quarantined))
@@ -81,6 +85,7 @@ impl Writer {
         // Plain statements, not sqlx's transactions: when the disk is full SQLite rolls back by
         // itself, and sqlx would believe for ever that a transaction is open.
         let mut script = Script::begin();
+
         let (clockwork, quarantined, new) = match stream {
             Stream::Messages => {
                 let known = write_messages::known(
@@ -111,6 +116,7 @@ impl Writer {
                 (changes.clockwork, changes.quarantined, None)
             }
         };
+
         add_progress(
             &mut script,
             stream,
@@ -118,6 +124,7 @@ impl Writer {
             (tail, clockwork),
             &quarantined,
         );
+
         match script.commit(connection).await {
             Ok(changed) => {
                 if let Some((which, messages)) = new {
@@ -179,6 +186,7 @@ fn add_progress(
             .bind(row.reason.as_str())
             .bind(row.bytes.as_ref())
     });
+
     script.add(SET_PROGRESS, |query| {
         query
             .bind(int(tail.offset.0))

@@ -25,6 +25,7 @@ impl Writer {
         if self.looked.bytes < LOOK_BYTES && self.looked.applies < LOOK_APPLIES {
             return false;
         }
+
         self.looked = Looked::default();
         let durable = self.progress.borrow().durable;
         let kept: u64 = self
@@ -78,10 +79,12 @@ impl Writer {
             CHECKPOINTS.add(1, &[("result", "complete")]);
             return self.erase().await;
         }
+
         // A reader holds the WAL back; as much as could be was moved. Tried again after the usual
         // while.
         self.dirty_since = Some(Instant::now());
         CHECKPOINTS.add(1, &[("result", "held_back")]);
+
         // What stays in the WAL is found there after a loss of power, once the WAL itself is on the
         // disk: a long read, such as that of a snapshot, keeps the file's WAL, but not the log.
         self.sync_wal().await?;
@@ -125,6 +128,7 @@ impl Writer {
                 .await?;
             kept.release(upto);
         }
+
         Ok(())
     }
 

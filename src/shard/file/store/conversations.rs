@@ -64,6 +64,7 @@ impl Store {
             .await?;
         let Some(row) = row else { return Ok(None) };
         let mut head = head_row(&row)?;
+
         for member in self
             .read(sqlx::query(MEMBERS).bind(name).fetch_all(&mut *moment))
             .await?
@@ -76,6 +77,7 @@ impl Store {
                 muted_until: optional(&member, 4)?,
             });
         }
+
         for message in self
             .read(sqlx::query(RECENT).bind(name).fetch_all(&mut *moment))
             .await?
@@ -83,6 +85,7 @@ impl Store {
             head.recent.push((seq(&message, 0)?, user(&message, 1)?));
         }
         head.recent.reverse();
+
         // Asked for only where there are some: most conversations have none.
         if row.try_get(16)? {
             let query = sqlx::query(KEPT)
@@ -97,12 +100,14 @@ impl Store {
                 });
             }
         }
+
         if small(&row, 17)? > 0 {
             let query = sqlx::query(BANNED).bind(name);
             for banned in self.read(query.fetch_all(&mut *moment)).await? {
                 head.banned.push(user(&banned, 0)?);
             }
         }
+
         Ok(Some(head))
     }
 

@@ -57,6 +57,7 @@ impl Store {
         let (writer, progress) = started.map_err(|error| open::refused(path, error))?;
         let (sender, asked) = mpsc::channel(ASKS_MAX);
         tokio::spawn(writer.run(asked));
+
         let (apart, digests) = (open::apart(path, shard), Arc::new(Semaphore::new(1)));
         Ok(Self {
             writer: sender,

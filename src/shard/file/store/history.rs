@@ -29,12 +29,15 @@ impl Store {
         if tail.offset > applied.offset {
             return Ok(Past::Beyond);
         }
+
         if tail == applied || tail == Tail::EMPTY {
             return Ok(Past::Ours);
         }
+
         if tail.offset == applied.offset || tail.offset == Tail::EMPTY.offset {
             return Ok(Past::Another);
         }
+
         // The entry that ends there or, when that is not kept any more, the next one, which must
         // link to it.
         let kept = self
@@ -43,6 +46,7 @@ impl Store {
         let Some(entry) = kept.first() else {
             return Ok(Past::Unknown);
         };
+
         let Ok(header) = Header::read(&entry.bytes) else {
             return Ok(Past::Another);
         };

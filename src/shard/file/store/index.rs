@@ -68,6 +68,7 @@ impl Store {
         let rows = self.read(query.fetch_all(&mut *moment)).await?;
         let mut items: Vec<Option<protocol::ConversationItem>> = vec![None; names.len()];
         let mut ids = Vec::new();
+
         for row in &rows {
             let item = summary(row, reader)?;
             ids.extend(item.last_message.as_ref().map(|last| last.core.id));
@@ -76,10 +77,12 @@ impl Store {
                 *slot = Some(item);
             }
         }
+
         let mut reactions: HashMap<MessageId, Vec<(UserId, u32)>> = HashMap::new();
         for (id, who, code) in self.reactions_in(&mut moment, &ids).await? {
             reactions.entry(id).or_default().push((who, code));
         }
+
         for last in items
             .iter_mut()
             .flatten()
@@ -92,6 +95,7 @@ impl Store {
                 }
             }
         }
+
         Ok(items)
     }
 
@@ -167,6 +171,7 @@ fn summary(row: &SqliteRow, reader: &UserId) -> Result<protocol::ConversationIte
     } else {
         role(row, 20)?
     };
+
     let conversation = protocol::Conversation {
         name: conversation(row, 1)?,
         title: row.try_get(2)?,
@@ -180,6 +185,7 @@ fn summary(row: &SqliteRow, reader: &UserId) -> Result<protocol::ConversationIte
         data: optional_text(row, 22)?.map(protocol::JsonObject::stored),
         settings: settings(row, 23)?,
     };
+
     let last_message = match row.try_get::<Option<&[u8]>, _>(8)? {
         Some(_) => Some(protocol::Message {
             core: message(row, 8)?.core,
@@ -189,6 +195,7 @@ fn summary(row: &SqliteRow, reader: &UserId) -> Result<protocol::ConversationIte
         None => None,
     };
     let unread = Some(small(row, 7)?.min(protocol::UNREAD_MAX));
+
     Ok(protocol::ConversationItem {
         conversation,
         unread,

@@ -125,10 +125,12 @@ impl Store {
             (None, Some(_)) => HISTORY_BY_REPLY,
             (Some(_), Some(_)) => HISTORY_BY_BOTH,
         };
+
         // One moment of the file for both sides, or a message applied between them would leave a
         // hole.
         let mut moment = self.read(self.readers().begin()).await?;
         let mut found = Vec::new();
+
         for (statement, from) in [(newest_first, below), (oldest_first, above)] {
             let Some(from) = from else { continue };
             let query = sqlx::query(statement)
@@ -144,6 +146,7 @@ impl Store {
                     .collect::<Result<Vec<_>, _>>()?,
             );
         }
+
         found.sort_unstable_by_key(|message| message.core.seq);
         Ok(found)
     }

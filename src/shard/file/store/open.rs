@@ -53,15 +53,19 @@ pub(super) async fn open_writer(
         .map_err(StoreError::from)
         .map_err(refused)?;
     let version = sqlite_version(&mut connection).await.map_err(refused)?;
+
     if !is_new_enough(&version) {
         return Err(OpenError::OldSqlite(version));
     }
+
     if unclean {
         quick_check(path, &mut connection).await?;
     }
+
     if let Some(found) = owner_of(&mut connection).await.map_err(refused)? {
         belongs(path, &found, &name_of(identity, shard))?;
     }
+
     migrate(path, &mut connection).await?;
     claim(&mut connection, identity, shard)
         .await
@@ -192,6 +196,7 @@ pub(in crate::shard) async fn owner_of(
             .any(|name| !name.starts_with("_sqlx") && !name.starts_with("sqlite_"));
         return Ok(foreign.then(|| "another program".to_owned()));
     }
+
     let row = sqlx::query("SELECT cluster, shards, shard FROM identity")
         .fetch_optional(connection)
         .await?;

@@ -84,6 +84,7 @@ impl Store {
             .fetch(self.readers());
         let mut kept = Vec::new();
         let mut bytes = 0;
+
         while bytes < bytes_max
             && let Some(row) = self.read(rows.try_next()).await?
         {
@@ -94,6 +95,7 @@ impl Store {
             bytes += entry.bytes.len();
             kept.push(entry);
         }
+
         Ok(kept)
     }
 
@@ -122,11 +124,13 @@ impl Store {
         let mut moment = self.read(apart.begin()).await?;
         let applied = self.read(applied_in(&mut moment)).await?;
         let mut hash = Sha256::new();
+
         for (table, statement) in (0_u8..).zip(CONTENT) {
             hash.update([b'T', table]);
             self.read(digest_rows(&mut moment, statement, &mut hash))
                 .await?;
         }
+
         for (table, statement) in (0_u8..).zip(ADDED) {
             let mut rows = Sha256::new();
             if self
@@ -138,6 +142,7 @@ impl Store {
                 hash.update(rows.finalize());
             }
         }
+
         Ok(ReplicaDigest {
             applied,
             sha256: hash.finalize().into(),
@@ -179,6 +184,7 @@ fn digest_value(row: &SqliteRow, column: usize, hash: &mut Sha256) -> Result<(),
         hash.update(b"N");
         return Ok(());
     }
+
     let kind = value.type_info().name().to_owned();
     match kind.as_str() {
         "TEXT" => {
@@ -198,5 +204,6 @@ fn digest_value(row: &SqliteRow, column: usize, hash: &mut Sha256) -> Result<(),
             hash.update(row.try_get::<i64, _>(column)?.to_be_bytes());
         }
     }
+
     Ok(())
 }

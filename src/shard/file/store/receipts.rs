@@ -141,6 +141,7 @@ impl Store {
             .bind(after)
             .bind(limit);
         let rows = self.read(query.fetch_all(self.readers())).await?;
+
         let watermark = |row| {
             let (delivered, read) = (seq(row, 1)?, seq(row, 2)?);
             // What was read was delivered, and what came before a join counts as read.

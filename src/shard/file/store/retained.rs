@@ -178,6 +178,7 @@ mod tests {
     fn only_what_is_durable_and_old_goes() {
         let now = Instant::now();
         let retained = of(now, &[(1, 200), (2, 150), (3, 80), (4, 0)]);
+
         assert_eq!(
             retained.releasable(Offset(4), (now, FLOOR), 1_000, 9),
             Some(Offset(2))
@@ -225,22 +226,26 @@ mod tests {
         let now = Instant::now();
         let mut retained = of(now, &[(10, 0), (11, 0), (12, 0), (14, 0)]);
         retained.begins((Offset(11), 10), Offset(14), now);
+
         assert_eq!(
             (retained.bytes_above(Offset(0)), retained.bound(20)),
             (30, Offset(11))
         );
+
         retained.begins((Offset(5), 10), Offset(14), now);
         assert_eq!(
             retained.bytes_above(Offset(0)),
             30 + 6 * 30 / 3,
             "six more at ten bytes each"
         );
+
         let releasable = retained.releasable(Offset(14), (now, FLOOR), 30, 9);
         assert_eq!(
             releasable,
             Some(Offset(11)),
             "they go with the oldest that is known"
         );
+
         let mut none = Retained::default();
         none.begins((Offset(5), 10), Offset(9), now);
         assert_eq!(none.bytes_above(Offset(0)), 40);
@@ -254,6 +259,7 @@ mod tests {
             Some(Offset(9)),
             "old"
         );
+
         let mut empty = Retained::default();
         empty.begins((Offset(5), 10), Offset(4), now);
         assert_eq!(empty.bytes_above(Offset(0)), 0);

@@ -67,10 +67,12 @@ impl Multi {
         } else {
             ""
         });
+
         for index in 0..rows {
             text.push_str(if index == 0 { "" } else { ", " });
             text.push_str(self.row);
         }
+
         text.push_str(if inserts {
             ") WHERE column1 IS NOT NULL"
         } else {
@@ -135,6 +137,7 @@ impl Script {
     ) -> Which {
         let first = self.statements;
         let mut rest = rows;
+
         while !rest.is_empty() {
             let [.., most] = CHUNKS;
             let size = CHUNKS
@@ -149,6 +152,7 @@ impl Script {
             });
             rest = after;
         }
+
         first..self.statements
     }
 

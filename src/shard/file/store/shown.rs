@@ -33,6 +33,7 @@ pub(super) fn message(row: &SqliteRow, at: usize) -> Result<ShownMessage, StoreE
         data,
         mentions,
     } = content(row, [at + 4, at + 7, at + 8])?;
+
     let since = since(row, at + 9)?;
     let (changed, edited, deleted_by) = since.map_or((Seq(0), None, None), |since| {
         (since.seq, since.edited, since.deleted_by)
@@ -67,12 +68,14 @@ pub(super) fn event(
             _ => Err(malformed("an event", "its body is none")),
         };
     }
+
     let kind = EventKind::message(
         message_id(row, 3)?,
         user(row, 4)?,
         content(row, [5, 7, 8])?,
         optional_id(row, 6)?,
     );
+
     let (seq, created) = (seq(row, 0)?, number(row, 1)?);
     let event = Event {
         conversation: conversation.clone(),
@@ -95,6 +98,7 @@ fn with_content(event: Arc<Event>, row: &SqliteRow) -> Result<Arc<Event>, StoreE
     else {
         return Ok(event);
     };
+
     let superseded = row.try_get::<Option<&str>, _>(5)?.is_none();
     let Content {
         text,
@@ -105,6 +109,7 @@ fn with_content(event: Arc<Event>, row: &SqliteRow) -> Result<Arc<Event>, StoreE
     } else {
         content(row, [5, 7, 8])?
     };
+
     let (message_id, message_seq, by) = (*message_id, *message_seq, by.clone());
     let kind = EventKind::Edited {
         message_id,
@@ -115,6 +120,7 @@ fn with_content(event: Arc<Event>, row: &SqliteRow) -> Result<Arc<Event>, StoreE
         mentions,
         superseded,
     };
+
     Ok(Arc::new(Event {
         kind,
         ..Event::clone(&event)

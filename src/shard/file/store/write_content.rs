@@ -46,6 +46,7 @@ pub(super) fn write(script: &mut Script, changes: &Changes) -> Vec<Which> {
             }
         }
     }
+
     sent
 }
 

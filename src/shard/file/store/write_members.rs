@@ -99,6 +99,7 @@ pub(super) fn write(script: &mut Script, changes: &Changes) {
     if changes.members.is_empty() {
         return;
     }
+
     let joining: Vec<_> = changes
         .members
         .iter()
@@ -113,6 +114,7 @@ pub(super) fn write(script: &mut Script, changes: &Changes) {
             .bind(role_number(joined.rank.role))
             .bind(joined.rank.muted_until.map(int))
     });
+
     let leaving: Vec<_> = changes
         .members
         .iter()
@@ -123,6 +125,7 @@ pub(super) fn write(script: &mut Script, changes: &Changes) {
         query.bind(name.as_str()).bind(who.as_str())
     });
     let departures: Vec<_> = changes.departures.iter().collect();
+
     script.rows(
         &DEPARTURE,
         &departures,
@@ -136,8 +139,10 @@ pub(super) fn write(script: &mut Script, changes: &Changes) {
                 .bind(departure.rank.muted_until.map(int))
         },
     );
+
     let keeping: Vec<_> = changes.keeping.iter().collect();
     script.rows(&KEEPS, &keeping, |query, name| query.bind(name.as_str()));
+
     let mut touched: Vec<_> = changes.members.keys().map(|(name, _)| name).collect();
     touched.dedup();
     script.rows(&COUNT, &touched, |query, name| query.bind(name.as_str()));

@@ -88,17 +88,20 @@ pub(super) async fn known(
         ..Known::default()
     };
     let mut names = Vec::new();
+
     for name in asked.conversations {
         match last_seqs.get(&name) {
             Some(seq) => drop(known.last_seq.insert(name, seq)),
             None => names.push(name),
         }
     }
+
     if !names.is_empty() {
         for row in look_up(connection, LAST_SEQS, json(&names)?).await? {
             known.last_seq.insert(conversation(&row, 0)?, seq(&row, 1)?);
         }
     }
+
     if !asked.leaving.is_empty() {
         let members: Vec<_> = asked.leaving.iter().collect();
         for row in look_up(connection, JOINED, json(&members)?).await? {
@@ -108,6 +111,7 @@ pub(super) async fn known(
             );
         }
     }
+
     Ok(known)
 }
 
@@ -141,6 +145,7 @@ fn write_conversations(script: &mut Script, changes: &Changes) {
             .bind(int(last_seq.0))
             .bind(int(last_created))
     });
+
     let is_new = |name: &_| changes.created.iter().any(|row| row.name == *name);
     let stands: Vec<_> = changes
         .stands
@@ -153,6 +158,7 @@ fn write_conversations(script: &mut Script, changes: &Changes) {
             .bind(int(last_seq.0))
             .bind(int(*created))
     });
+
     let admins: Vec<_> = changes
         .admins
         .iter()
@@ -186,6 +192,7 @@ fn write_keys(script: &mut Script, changes: &Changes) {
             .bind(row.fingerprint.as_slice())
             .bind(int(row.ts))
     });
+
     let create_keys: Vec<_> = changes.create_keys.iter().collect();
     script.rows(&CREATE_KEY, &create_keys, |query, ((who, key), row)| {
         query
@@ -195,6 +202,7 @@ fn write_keys(script: &mut Script, changes: &Changes) {
             .bind(row.fingerprint.as_slice())
             .bind(int(row.ts))
     });
+
     if let Some(before) = changes.keys_before {
         script.add(FORGET_KEYS, |query| query.bind(int(before)));
         script.add(FORGET_CREATE_KEYS, |query| query.bind(int(before)));
@@ -212,10 +220,12 @@ fn write_indexes(script: &mut Script, changes: &Changes) {
             .bind(int(version.0))
             .bind(int(change.at))
     });
+
     if let Some(upto) = changes.outbox_upto {
         let Offset(offset) = upto.offset;
         script.add(DELIVERED, |query| query.bind(int(offset)).bind(upto.index));
     }
+
     script.rows(&OUTBOX, &changes.outbox, |query, (position, change)| {
         let key = change.create_key.as_ref();
         query

@@ -72,15 +72,18 @@ pub(super) async fn known(
         ..Known::default()
     };
     let mut unknown = Vec::new();
+
     for participant in asked {
         match marks.get(&participant) {
             Some(known_marks) => drop(known.watermarks.insert(participant, known_marks)),
             None => unknown.push(participant),
         }
     }
+
     if unknown.is_empty() {
         return Ok(known);
     }
+
     for row in look_up(connection, WATERMARKS, json(&unknown)?).await? {
         let found = Watermarks {
             delivered: seq(&row, 2)?,
@@ -92,6 +95,7 @@ pub(super) async fn known(
             .watermarks
             .insert((conversation(&row, 0)?, user(&row, 1)?), found);
     }
+
     Ok(known)
 }
 
@@ -107,6 +111,7 @@ pub(super) fn write(script: &mut Script, changes: &Changes) {
             .bind(int(marks.delivered_at))
             .bind(int(marks.read_at))
     });
+
     let replaced: Vec<_> = changes.replaced.iter().collect();
     script.rows(&REPLACED, &replaced, |query, ((name, who), kind, upto)| {
         query
@@ -115,6 +120,7 @@ pub(super) fn write(script: &mut Script, changes: &Changes) {
             .bind(kind.code())
             .bind(int(upto.0))
     });
+
     let advances: Vec<_> = changes.advances.iter().collect();
     script.rows(
         &ADVANCE,
@@ -128,6 +134,7 @@ pub(super) fn write(script: &mut Script, changes: &Changes) {
                 .bind(int(**ts))
         },
     );
+
     let folds: Vec<_> = changes.folds.iter().collect();
     script.rows(&FOLD, &folds, |query, (((name, who), kind), before)| {
         query

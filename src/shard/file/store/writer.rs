@@ -102,6 +102,7 @@ impl Writer {
             full,
             checkpoint_fails: false,
         };
+
         writer.look_up_progress().await?;
         // What an earlier process left in the WAL may not be on disk yet: this makes it so, and
         // `durable` true.
@@ -216,6 +217,7 @@ impl Writer {
                 mark_ts: number(&row, 5)?,
             };
         }
+
         for stream in Stream::BOTH {
             let mut kept = Retained::default();
             for row in sqlx::query(KEPT)
@@ -232,6 +234,7 @@ impl Writer {
             }
             self.kept[stream] = kept;
         }
+
         self.look_up_erasing().await?;
         let max_epoch = self
             .clockworks

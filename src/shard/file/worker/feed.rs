@@ -91,8 +91,10 @@ impl Feed<'_> {
         if tail.offset == upto.offset && tail.chain != upto.chain {
             return Err(RoundError::Otherwise(tail.offset));
         }
+
         let began = Instant::now();
         self.store.apply(self.stream, Arc::clone(&entries)).await?;
+
         let label = [("stream", self.stream.as_str())];
         APPLY_SECONDS.record(began.elapsed().as_secs_f64(), &label);
         APPLY_RECORDS.record(u32::try_from(records).map_or(f64::MAX, f64::from), &label);
@@ -102,6 +104,7 @@ impl Feed<'_> {
     async fn gather(&self, from: Tail, upto: Tail) -> Result<Vec<ApplyEntry>, RoundError> {
         let began = Instant::now();
         let (mut at, mut records, mut bytes, mut gathered) = (from, 0, 0, Vec::new());
+
         while at.offset < upto.offset
             && bytes < PAGE_BYTES
             && began.elapsed() < self.config.gather_max
@@ -129,6 +132,7 @@ impl Feed<'_> {
                 break;
             }
         }
+
         Ok(gathered)
     }
 }

@@ -64,6 +64,7 @@ impl Worker {
     async fn work(mut self) {
         self.count().await;
         let mut streak = Streak::default();
+
         while self.wait().await {
             match self.round().await {
                 Ok(()) => self.worked(&mut streak),
@@ -98,6 +99,7 @@ impl Worker {
             *lock(&self.retained) = kept;
             return;
         }
+
         let read = self.log.read(self.shard, self.stream, Offset(0), 1);
         let first = tokio::time::timeout(COUNT_MAX, read).await;
         let first = first
@@ -105,12 +107,14 @@ impl Worker {
             .and_then(Result::ok)
             .and_then(|entries| entries.into_iter().next());
         let mut gone = Offset(0);
+
         if let Some(first) = first {
             let (applied, since) = (self.applied.borrow().offset, tokio::time::Instant::now());
             kept.begins((first.last, first.bytes.len() as u64), applied, since);
             // Where it begins itself, only its content tells.
             gone = Offset(first.last.0.saturating_sub(ENTRY_RECORDS_MAX as u64));
         }
+
         let bytes = kept.bytes_above(Offset(0));
         *lock(&self.retained) = kept;
         self.stood.send_modify(|stood| {
@@ -160,6 +164,7 @@ impl Worker {
             // The log fell back meanwhile, behind a standby.
             return Ok(());
         }
+
         let feed = Feed {
             shard: self.shard,
             stream: self.stream,
@@ -187,10 +192,12 @@ impl Worker {
                 return is_ahead(&self.committed.borrow());
             }
         }
+
         let behind = self.committed.borrow().offset.0.saturating_sub(applied.0);
         if behind >= self.config.records_max as u64 {
             return true;
         }
+
         let (hurry, finishing) = (Arc::clone(&self.hurry), self.finishing.clone());
         tokio::select! {
             () = finishing.cancelled() => {}

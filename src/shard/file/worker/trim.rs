@@ -54,6 +54,7 @@ impl Trim {
             .as_ref()
             .map(|trimming| trimming.standbys.subscribe());
         let (mut trimmed_behind, mut aged_at) = (None, None);
+
         loop {
             let at = *progress.borrow_and_update();
             let durable = at.durable.map(|tail| tail.offset);
@@ -88,11 +89,13 @@ impl Trim {
             );
         }
         let bounds = self.bounds(trimming);
+
         // Nobody is woken: this is asked whenever something changed, and once a second.
         trimming.standbys.send_if_modified(|standbys| {
             standbys.bound(bounds);
             false
         });
+
         let committed = self
             .setup
             .committed
@@ -128,6 +131,7 @@ impl Trim {
     pub(super) async fn trim(&self, trimming: &Trimming, stream: Stream, point: Offset) -> bool {
         let (setup, config, retained) = (&self.setup, &self.setup.config, &self.retained[stream]);
         let floor_bytes = config.trim_floor_bytes.min(trimming.bytes_max / FLOOR_PART);
+
         loop {
             let floor = (Instant::now(), config.trim_floor);
             let upto = { lock(retained).releasable(point, floor, floor_bytes, TRIM_STEP) };

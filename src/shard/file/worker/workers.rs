@@ -46,6 +46,7 @@ impl Workers {
             .each_ref()
             .map(|committed| committed.borrow().offset);
         let retained = PerStream::from_fn(|_stream| Arc::new(Mutex::new(Retained::default())));
+
         let hurry = PerStream::from_fn(|_stream| Arc::new(Notify::new()));
         let following = Arc::new(watch::Sender::new(Following::Live));
         let applied = PerStream::from_fn(|stream| {
@@ -70,6 +71,7 @@ impl Workers {
             tokio::spawn(worker.run());
             seen
         });
+
         let stood_seen = stood.subscribe();
         let trim = Trim {
             setup: setup.clone(),
@@ -80,9 +82,11 @@ impl Workers {
             opened_at,
             stop: stop.clone(),
         };
+
         tokio::spawn(trim.run());
         let (damaged, told, over) = (setup.store.damaged(), Arc::clone(&following), stop.clone());
         tokio::spawn(async move { over.run_until_cancelled(tell_damage(damaged, &told)).await });
+
         Self {
             applied,
             durable: durable_seen,
@@ -152,6 +156,7 @@ impl Workers {
                 tracing::warn!(%error, "last checkpoint failed, the log keeps what it would have made durable");
             }
         };
+
         if tokio::time::timeout_at(deadline.into(), finish)
             .await
             .is_err()

@@ -8,12 +8,14 @@ async fn a_lost_token_closes_the_shard_and_it_can_be_opened_again() {
     let (node, mut queue) = subscriber(64);
     bench.interest(&node, "c", "bob", None).await;
     bench.take_token().await;
+
     let fenced = in_time(bench.execute(send("c", "alice", "fenced"))).await;
     assert_eq!(
         fenced.expect_err("fenced"),
         ShardError::NotOwner,
         "surely nothing was done"
     );
+
     in_time(bench.handle().closed()).await;
     assert!(matches!(
         pushed(&mut queue).await,
@@ -25,6 +27,7 @@ async fn a_lost_token_closes_the_shard_and_it_can_be_opened_again() {
             .expect_err("closed"),
         ShardError::NotOwner
     );
+
     assert_eq!(
         bench.view("c", "bob").await.expect_err("closed"),
         ShardError::NotOwner
@@ -35,6 +38,7 @@ async fn a_lost_token_closes_the_shard_and_it_can_be_opened_again() {
             .expect_err("closed"),
         ShardError::NotOwner
     );
+
     let before = bench.handle().epoch();
     bench.restart().await;
     assert!(bench.handle().epoch() > before);

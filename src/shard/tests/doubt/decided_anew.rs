@@ -29,6 +29,7 @@ async fn no_refusal_rests_on_a_change_that_is_never_written() {
         .items
         .remove(0);
     let (node, _queue) = subscriber(64);
+
     let removal = refused_later(&bench, remove("c", "alice", "bob")).await;
     let bobs = bench.execute(send("c", "bob", "still in"));
     // A receipt is looked up before it comes to the loop.
@@ -41,6 +42,7 @@ async fn no_refusal_rests_on_a_change_that_is_never_written() {
         };
         async move { handle.query(query, soon()).await }
     });
+
     let interest = Interest {
         conversation: conversation("c"),
         user: user("bob"),
@@ -48,6 +50,7 @@ async fn no_refusal_rests_on_a_change_that_is_never_written() {
         limit: 10,
         since: None,
     };
+
     let subscribing = tokio::spawn({
         let handle = bench.handle().clone();
         async move { handle.subscribe(&node, vec![interest], soon()).await }
@@ -58,9 +61,11 @@ async fn no_refusal_rests_on_a_change_that_is_never_written() {
     let same_key = bench.execute(send_key("c", "alice", "other", "key"));
     let void_admin = bench.execute(remove("c", "alice", "alice"));
     let not_admin = bench.execute(add("c", "alice", &["frank"]));
+
     // All but the subscription: what is committed is theirs until the removal is.
     bench.waiting(10).await;
     bench.log.release();
+
     for void in [
         removal.await,
         in_time(void_name).await,
@@ -69,12 +74,14 @@ async fn no_refusal_rests_on_a_change_that_is_never_written() {
     ] {
         assert_eq!(code(void), Code::Unavailable);
     }
+
     sent(in_time(bobs).await);
     assert!(matches!(
         in_time(reaction).await.expect("runs"),
         Ok(Done::Marked)
     ));
     assert!(in_time(read).await.expect("runs").is_ok());
+
     let subscribed = in_time(subscribing).await.expect("runs").expect("owned");
     assert!(
         matches!(subscribed[..], [Subscribed::Live { .. }]),
@@ -99,6 +106,7 @@ async fn no_refusal_rests_on_a_change_that_is_never_written() {
 async fn a_refusal_is_answered_with_the_commit_of_what_it_rests_on() {
     let bench = settled().await;
     bench.log.hold();
+
     let removal = bench.execute(remove("c", "alice", "bob"));
     let mut bobs = Box::pin(bench.execute(send("c", "bob", "out")));
     assert!(
@@ -107,16 +115,20 @@ async fn a_refusal_is_answered_with_the_commit_of_what_it_rests_on() {
             .is_err(),
         "nothing was answered"
     );
+
     bench.log.release();
     assert!(in_time(removal).await.is_ok());
     assert_eq!(code(in_time(bobs).await), Code::NotParticipant);
+
     // What rests on nothing is refused at once, whatever is under way.
     bench.log.hold();
+
     let under_way = bench.execute(send("c", "alice", "under way"));
     assert_eq!(
         code(in_time(bench.execute(send("c", "mallory", "let me in"))).await),
         Code::NotParticipant
     );
+
     bench.log.release();
     sent(in_time(under_way).await);
 }
@@ -149,6 +161,7 @@ async fn what_is_decided_anew_stays_before_what_came_later() {
         .map(|number| bench.execute(send("c", "bob", &format!("{number:02}"))))
         .collect();
     bench.waiting(21).await;
+
     // Alice participates: each of these stops at a look-up, the first of them before the refusal
     // comes.
     let later: Vec<_> = (20..40)
@@ -164,13 +177,16 @@ async fn what_is_decided_anew_stays_before_what_came_later() {
         .collect();
     bench.log.release();
     assert_eq!(code(in_time(removal).await), Code::Unavailable);
+
     for outcome in in_time(futures_util::future::join_all(early)).await {
         sent(outcome);
     }
+
     for outcome in in_time(futures_util::future::join_all(later)).await {
         // Decided before the refusal, and void with it; or after, and behind bob's.
         assert!(outcome.is_ok() || code(outcome) == Code::Unavailable);
     }
+
     let texts = bench.texts("c", "alice").await;
     assert!(texts.len() > 20 && texts[1..].is_sorted(), "{texts:?}");
 }
@@ -181,9 +197,11 @@ async fn a_mark_that_was_there_is_decided_anew_when_the_earlier_one_is_taken_bac
     let message = bench.send("c", "alice", "read me").await;
     bench.log.hold();
     bench.log.fault(R, &[Fault::NotWritten]);
+
     let attempts = bench.log.attempts_of(R);
     let first = tokio::spawn(bench.execute(mark_read(&message, "bob")));
     bench.log.attempted(R, attempts + 1).await;
+
     let second = tokio::spawn(bench.execute(mark_read(&message, "bob")));
     bench.waiting(2).await;
     bench.log.release();
@@ -192,6 +210,7 @@ async fn a_mark_that_was_there_is_decided_anew_when_the_earlier_one_is_taken_bac
         in_time(second).await.expect("runs"),
         Ok(Done::Marked)
     ));
+
     let query = Query::Watermarks {
         name: conversation("c"),
         reader: user("bob"),
@@ -201,6 +220,7 @@ async fn a_mark_that_was_there_is_decided_anew_when_the_earlier_one_is_taken_bac
     let Ok(Found::Watermarks(marks)) = bench.query(query).await else {
         panic!("no watermarks")
     };
+
     assert!(
         marks
             .items

@@ -9,9 +9,11 @@ async fn a_refused_append_takes_everything_back_and_the_shard_goes_on() {
     bench.interest(&node, "c", "alice", None).await;
     bench.log.hold();
     bench.log.fault(M, &[Fault::NotWritten]);
+
     let attempts = bench.log.attempts_of(M);
     let first = bench.execute(send_key("c", "alice", "void", "key"));
     bench.log.attempted(M, attempts + 1).await;
+
     // These gather behind the batch that will be refused.
     let adding = bench.execute(add("c", "alice", &["carol"]));
     let removal = bench.execute(remove("c", "alice", "bob"));
@@ -19,6 +21,7 @@ async fn a_refused_append_takes_everything_back_and_the_shard_goes_on() {
     let carols = bench.execute(send("c", "carol", "void too"));
     bench.waiting(5).await;
     bench.log.release();
+
     for refused in [
         in_time(first).await,
         in_time(adding).await,
@@ -27,6 +30,7 @@ async fn a_refused_append_takes_everything_back_and_the_shard_goes_on() {
     ] {
         assert_eq!(code(refused), Code::Unavailable);
     }
+
     assert_eq!(code(in_time(carols).await), Code::Unavailable);
     assert!(queue.try_recv().is_err(), "nothing of it was pushed");
     assert_eq!(code(bench.view("c", "carol").await), Code::NotParticipant);
@@ -34,11 +38,14 @@ async fn a_refused_append_takes_everything_back_and_the_shard_goes_on() {
         bench.view("c", "bob").await.expect("still in").last_seq,
         Seq(2)
     );
+
     // The same key is free, the seq too, and so is the name.
     let again = in_time(bench.execute(send_key("c", "bob", "second", "key"))).await;
     assert_eq!(sent(again).core.seq, Seq(3));
+
     let again = in_time(bench.execute(send_key("c", "alice", "third", "key"))).await;
     assert!(!replayed(again));
+
     bench.create("d", &["erin"]).await;
     assert_eq!(
         bench.texts("c", "alice").await,
@@ -54,18 +61,22 @@ async fn what_was_committed_before_a_refusal_stays_though_the_file_lags() {
     bench.log.stall_reads(true);
     bench.send("c", "alice", "committed, not applied").await;
     bench.log.fault(M, &[Fault::NotWritten]);
+
     assert_eq!(
         code(in_time(bench.execute(send("c", "alice", "void"))).await),
         Code::Unavailable
     );
+
     // Decided only when the file has what was committed: else this would be another message of the
     // same seq.
     let mut next = Box::pin(bench.execute(send("c", "bob", "after it")));
+
     assert!(
         tokio::time::timeout(Duration::from_millis(50), &mut next)
             .await
             .is_err()
     );
+
     bench.log.stall_reads(false);
     assert_eq!(sent(in_time(next).await).core.seq, Seq(4));
     assert_eq!(
@@ -78,6 +89,7 @@ async fn what_was_committed_before_a_refusal_stays_though_the_file_lags() {
 async fn a_look_up_under_way_during_a_refusal_decides_nothing_wrong() {
     let bench = settled().await;
     let reply_to = bench.newest("c", "bob").await;
+
     for round in 0..20_u64 {
         bench.log.fault(M, &[Fault::NotWritten]);
         let void = bench.execute(send("c", "alice", "void"));
@@ -101,6 +113,7 @@ async fn a_look_up_under_way_during_a_refusal_decides_nothing_wrong() {
             }
         }
     }
+
     // 2 before, and each of the three once in each round.
     assert_eq!(bench.events("c", "bob").await.len(), 62);
 }
@@ -110,10 +123,12 @@ async fn a_refused_receipt_takes_the_watermark_back() {
     let bench = settled().await;
     let message = bench.send("c", "alice", "read me").await;
     bench.log.fault(R, &[Fault::NotWritten]);
+
     assert_eq!(
         code(in_time(bench.execute(mark_read(&message, "bob"))).await),
         Code::Unavailable
     );
+
     let marks = |found| match found {
         Ok(Found::Watermarks(page)) => page.items,
         other => panic!("{other:?}"),
@@ -125,15 +140,18 @@ async fn a_refused_receipt_takes_the_watermark_back() {
         limit: 10,
     };
     let before = marks(bench.query(query()).await);
+
     assert!(
         before.iter().all(|mark| mark.read_up_to < message.core.seq),
         "{before:?}"
     );
+
     // Not "behind the watermark": it is written now.
     assert!(matches!(
         in_time(bench.execute(mark_read(&message, "bob"))).await,
         Ok(Done::Marked)
     ));
+
     let after = marks(bench.query(query()).await);
     assert!(
         after
@@ -150,8 +168,10 @@ async fn outbox_progress_that_was_refused_is_told_again() {
     bench.applied().await;
     // Index changes and progress are refused now and then.
     bench.log.fault(M, &[Fault::NotWritten, Fault::NotWritten]);
+
     let outcome = in_time(bench.execute(add("c", "alice", &["carol"]))).await;
     assert_eq!(code(outcome), Code::Unavailable);
+
     while bench.add("c", "alice", &["carol"]).await.is_err() {}
     let store = bench.handle().0.store.clone();
     in_time(async {
@@ -167,6 +187,7 @@ async fn outbox_progress_that_was_refused_is_told_again() {
     .await;
     drop(store);
     bench.restart().await;
+
     let query = Query::Index {
         user: user("carol"),
         after: None,

@@ -9,15 +9,18 @@ async fn nothing_is_answered_pushed_or_read_before_its_commit() {
     let (node, mut queue) = subscriber(64);
     bench.interest(&node, "c", "bob", None).await;
     bench.log.hold();
+
     let mut answer = Box::pin(bench.execute(send("c", "alice", "not yet")));
     let attempts = bench.log.attempts_of(M);
     bench.log.attempted(M, attempts.max(1)).await;
     assert_eq!(bench.texts("c", "bob").await, ["first"]);
     assert_eq!(bench.events("c", "bob").await.len(), 2);
+
     let Subscribed::Live { tail, events, .. } = bench.interest(&node, "c", "bob", Some(0)).await
     else {
         panic!()
     };
+
     assert_eq!((tail, events.len()), (Seq(2), 2));
     assert!(queue.try_recv().is_err(), "nothing was pushed");
     assert!(
@@ -26,6 +29,7 @@ async fn nothing_is_answered_pushed_or_read_before_its_commit() {
             .is_err(),
         "nothing was answered"
     );
+
     bench.log.release();
     assert_eq!(sent(in_time(answer).await).core.seq, Seq(3));
     assert_eq!(pushed_event(&mut queue).await.seq, Seq(3));
@@ -36,6 +40,7 @@ async fn nothing_is_answered_pushed_or_read_before_its_commit() {
 async fn the_conversation_itself_is_shown_only_as_it_is_committed() {
     let bench = settled().await;
     bench.log.hold();
+
     let adding = bench.execute(add("c", "alice", &["carol"]));
     let early = bench.handle().query(
         Query::Conversation {
@@ -44,11 +49,13 @@ async fn the_conversation_itself_is_shown_only_as_it_is_committed() {
         },
         shortly(),
     );
+
     assert_eq!(
         code(in_time(early).await.map(|(found, _)| found)),
         Code::Unavailable,
         "the user is not in yet"
     );
+
     bench.log.release();
     assert!(in_time(adding).await.is_ok());
     assert_eq!(bench.view("c", "carol").await.expect("in").last_seq, Seq(3));
@@ -72,6 +79,7 @@ async fn a_batch_in_doubt_is_one_message_whether_it_was_written_or_not() {
         bench.log.fault(M, faults);
         bench.send("c", "alice", "doubtful").await;
     }
+
     assert_eq!(bench.texts("c", "bob").await.len(), 6);
     assert_eq!(bench.events("c", "bob").await.len(), 7);
 }

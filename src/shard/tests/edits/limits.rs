@@ -9,6 +9,7 @@ async fn a_key_makes_one_edit_and_a_repeat_is_the_message_as_it_is_now() {
     let with_router = |text: &str| edit_with(message.core.id, "alice", text, Some(router.clone()));
     edited(bench.done(edit_key(&message, "alice", "one", "key")).await);
     edited(bench.done(with_router("two")).await);
+
     for round in ["in memory", "in the file", "after a crash"] {
         assert_eq!(
             edited(bench.done(edit_key(&message, "alice", "one", "key")).await).text,
@@ -38,13 +39,16 @@ async fn a_key_makes_one_edit_and_a_repeat_is_the_message_as_it_is_now() {
             _ => bench.crash().await,
         }
     }
+
     // A key of a send is none for an edit; a repeated send is the message as it is now, also when
     // that is deleted.
     let keyed = sent(bench.done(send_key("c", "alice", "keyed", "k")).await);
+
     assert_eq!(
         code(bench.done(edit_key(&keyed, "alice", "x", "k")).await),
         Code::IdempotencyConflict
     );
+
     edited(bench.done(edit_key(&keyed, "alice", "changed", "k2")).await);
     assert_eq!(
         sent(bench.done(send_key("c", "alice", "keyed", "k")).await)
@@ -53,6 +57,7 @@ async fn a_key_makes_one_edit_and_a_repeat_is_the_message_as_it_is_now() {
         "changed"
     );
     assert!(is_deleted(bench.done(delete(&keyed, "alice")).await));
+
     for _ in 0..2 {
         let again = bench.done(send_key("c", "alice", "keyed", "k")).await;
         assert!(replayed(again.clone()));
@@ -72,8 +77,10 @@ async fn what_changes_nothing_uses_its_key_up_too() {
     for key in keys.iter().cloned().chain([None]) {
         assert_eq!(edited(bench.done(same(key)).await).edited, None);
     }
+
     assert_eq!(bench.events("c", "bob").await.len(), 2);
     edited(bench.done(edit(&message, "alice", "changed")).await);
+
     for round in ["in memory", "in the file", "after a crash"] {
         for key in keys.clone() {
             assert_eq!(
@@ -87,6 +94,7 @@ async fn what_changes_nothing_uses_its_key_up_too() {
             _ => bench.crash().await,
         }
     }
+
     assert_eq!(
         code(bench.done(edit_key(&message, "alice", "x", "key")).await),
         Code::IdempotencyConflict
@@ -103,6 +111,7 @@ async fn a_message_is_edited_a_thousand_times_at_most() {
     for edit in edits {
         edited(in_time(edit).await);
     }
+
     for _ in 0..2 {
         assert_eq!(
             code(bench.done(edit(&message, "alice", "more")).await),
@@ -114,6 +123,7 @@ async fn a_message_is_edited_a_thousand_times_at_most() {
         );
         bench.applied().await;
     }
+
     assert!(is_deleted(bench.done(delete(&message, "alice")).await));
     assert_eq!(
         code(bench.done(edit(&message, "alice", "more")).await),
@@ -127,6 +137,7 @@ async fn nothing_new_is_written_before_every_node_reads_it() {
     let agreed = Arc::clone(&common.agreed);
     let bench = Bench::with(Config { common, ..config() }).await;
     bench.create("c", &["alice", "bob"]).await;
+
     let message = sent(bench.done(send_key("c", "alice", "hello", "key")).await);
     let with_data = |text: &str| match send("c", "alice", text) {
         Command::Send(send) => Command::Send(Send {
@@ -135,6 +146,7 @@ async fn nothing_new_is_written_before_every_node_reads_it() {
         }),
         other => other,
     };
+
     for refused in [
         edit(&message, "alice", "x"),
         delete(&message, "alice"),
@@ -149,11 +161,13 @@ async fn nothing_new_is_written_before_every_node_reads_it() {
             "no router tries again meanwhile"
         );
     }
+
     agreed.note_records(RECORDS_VERSION);
     assert!(
         replayed(bench.done(send_key("c", "alice", "hello", "key")).await),
         "keys of before are recognised"
     );
+
     edited(bench.done(edit(&message, "alice", "x")).await);
     let sent = sent(bench.done(with_data("with data")).await);
     assert!(sent.core.data.is_some());
@@ -179,10 +193,12 @@ async fn deletions_that_only_a_diverged_file_has_hold_all_the_same() {
         Command::Resubmit(Arc::new(event))
     };
     let unknown = MessageId::new(START, conversation("c").slot(), 9);
+
     assert!(matches!(
         bench.done(deletion(unknown)).await,
         Ok(Done::Resubmitted(false))
     ));
+
     for written in [true, false] {
         let done = bench.done(deletion(message.core.id)).await;
         assert!(
@@ -191,5 +207,6 @@ async fn deletions_that_only_a_diverged_file_has_hold_all_the_same() {
         );
         bench.applied().await;
     }
+
     assert!(bench.message(&message, "bob").await.deleted);
 }

@@ -88,15 +88,18 @@ async fn an_edit_is_an_event_and_every_read_has_it_at_once_and_later() {
     let (node, mut queue) = subscriber(64);
     bench.interest(&node, "c", "bob", None).await;
     bench.log.stall_reads(true);
+
     let core = edited(bench.done(edit(&message, "alice", "second words")).await);
     assert_eq!(
         (core.text.as_str(), core.edited, core.seq),
         ("second words", Some(START), message.core.seq)
     );
+
     let pushed = pushed_event(&mut queue).await;
     assert!(
         matches!(&pushed.kind, EventKind::Edited { text, superseded: false, .. } if &**text == "second words")
     );
+
     for round in ["in memory", "in the file"] {
         assert_eq!(bench.message(&message, "bob").await, core, "{round}");
         let page = bench
@@ -125,13 +128,16 @@ async fn a_deletion_leaves_the_place_and_nothing_of_what_was_said() {
     let (bench, message) = bench().await;
     let reply = send_with("c", "bob", "an answer", None, Some(message.core.id));
     let reply = sent(bench.done(reply).await);
+
     assert!(matches!(
         bench.done(react(&message, "bob", Some(5))).await,
         Ok(Done::Marked)
     ));
+
     edited(bench.done(edit(&message, "alice", "second words")).await);
     bench.log.stall_reads(true);
     assert!(is_deleted(bench.done(delete(&message, "alice")).await));
+
     for round in ["in memory", "in the file"] {
         let core = bench.message(&message, "bob").await;
         assert_eq!(
@@ -173,6 +179,7 @@ async fn a_deletion_leaves_the_place_and_nothing_of_what_was_said() {
         bench.log.stall_reads(false);
         bench.applied().await;
     }
+
     assert!(matches!(
         bench.done(react(&message, "bob", None)).await,
         Ok(Done::Marked)
@@ -181,6 +188,7 @@ async fn a_deletion_leaves_the_place_and_nothing_of_what_was_said() {
         bench.done(mark_read(&message, "bob")).await,
         Ok(Done::Marked)
     ));
+
     let page = bench
         .history("c", "bob", Around::Oldest, 1)
         .await
@@ -192,9 +200,11 @@ async fn a_deletion_leaves_the_place_and_nothing_of_what_was_said() {
 async fn an_edit_in_the_batch_of_the_send_and_several_in_one_batch_are_decided_in_their_order() {
     let (bench, message) = bench().await;
     bench.log.hold();
+
     let attempts = bench.log.attempts_of(M);
     let held = bench.execute(send("c", "bob", "on its way"));
     bench.log.attempted(M, attempts + 1).await;
+
     // These gather in the next batch.
     let edits: Vec<_> = (0..20)
         .map(|n| bench.execute(edit(&message, "alice", &format!("edit {n}"))))
@@ -203,20 +213,24 @@ async fn an_edit_in_the_batch_of_the_send_and_several_in_one_batch_are_decided_i
     let gone = bench.execute(delete(&message, "alice"));
     let late = bench.execute(edit(&message, "alice", "too late"));
     bench.waiting(24).await;
+
     let reply = bench.execute(send_with("c", "bob", "reply", None, Some(message.core.id)));
     bench.waiting(25).await;
     let before = bench.message(&message, "bob").await;
     assert_eq!(before.text, "first words", "nothing of it is committed");
+
     bench.log.release();
     sent(in_time(held).await);
     for edit in edits {
         // It is read after the commit of all of them.
         edited(in_time(edit).await);
     }
+
     edited(in_time(same).await);
     assert!(is_deleted(in_time(gone).await));
     assert_eq!(code(in_time(late).await), Code::MessageDeleted);
     assert_eq!(code(in_time(reply).await), Code::MessageDeleted);
+
     let events = bench.events("c", "bob").await;
     assert_eq!(events.len(), 2 + 1 + 20 + 1, "the same again is no event");
     assert!(

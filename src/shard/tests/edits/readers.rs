@@ -13,12 +13,14 @@ async fn edited_meanwhile(query: impl FnOnce(&Message) -> Query) -> Result<Found
         bench.turn().await;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+
     drop(
         bench
             .handle()
             .execute(remove("c", "admin", "bob"), shortly())
             .await,
     );
+
     let secret = bench.execute(edit(&message, "alice", "secret after the removal"));
     // Its look-up needs a reader too.
     drop(held);
@@ -39,6 +41,7 @@ async fn who_is_removed_while_they_read_gets_nothing_of_an_edit_after_that() {
         source: None,
         reply_to: None,
     };
+
     let events = Query::Events {
         name,
         reader: reader.clone(),
@@ -49,6 +52,7 @@ async fn who_is_removed_while_they_read_gets_nothing_of_an_edit_after_that() {
         id: message.core.id,
         reader,
     };
+
     for outcome in [
         edited_meanwhile(|_| Query::History(history)).await,
         edited_meanwhile(|_| events).await,
@@ -63,6 +67,7 @@ async fn who_left_reads_up_to_their_left_without_what_was_edited_after_that() {
     let (bench, message) = bench().await;
     let other = bench.send("c", "alice", "stays as it was").await;
     bench.remove("c", "admin", "bob").await.expect("removed");
+
     for applied in [false, true] {
         bench.log.stall_reads(!applied);
         edited(
@@ -93,21 +98,25 @@ async fn a_session_that_resumes_between_an_edit_and_its_deletion_sees_no_hole_an
     let (bench, message) = bench().await;
     let (node, mut queue) = subscriber(64);
     edited(bench.done(edit(&message, "alice", "second words")).await);
+
     let Subscribed::Live { tail, events, .. } = bench.interest(&node, "c", "bob", Some(0)).await
     else {
         panic!()
     };
+
     assert_eq!(
         (tail, edits_of(&events)),
         (Seq(3), vec![(3, "second words".to_owned(), false)])
     );
     assert!(is_deleted(bench.done(delete(&message, "alice")).await));
     assert_eq!(pushed_event(&mut queue).await.seq, Seq(4));
+
     let (late, _late_queue) = subscriber(64);
     let Subscribed::Live { tail, events, .. } = bench.interest(&late, "c", "bob", Some(0)).await
     else {
         panic!()
     };
+
     assert_dense(&events, Seq(1));
     assert_eq!(
         (tail, edits_of(&events)),
@@ -129,6 +138,7 @@ async fn mentions_of_those_who_do_not_participate_are_left_out() {
             ..plain.clone()
         })
     };
+
     let message = sent(bench.done(command(&mentions)).await);
     assert_eq!(message.core.mentions, ["bob", "alice"].map(user));
     assert!(replayed(bench.done(command(&mentions)).await));
@@ -137,6 +147,7 @@ async fn mentions_of_those_who_do_not_participate_are_left_out() {
         Code::IdempotencyConflict,
         "compared as sent"
     );
+
     bench.remove("c", "bob", "bob").await.expect("left");
     let kept = Edit {
         message_id: message.core.id,
@@ -147,10 +158,12 @@ async fn mentions_of_those_who_do_not_participate_are_left_out() {
         key: None,
         unless: Vec::new(),
     };
+
     assert_eq!(
         edited(bench.done(Command::Edit(kept.clone())).await).mentions,
         ["bob", "alice"].map(user)
     );
+
     let given = Edit {
         mentions: Some(mentions),
         ..kept
@@ -168,6 +181,7 @@ async fn strangers_learn_nothing_and_others_may_not() {
     let (bench, message) = bench().await;
     bench.add("c", "admin", &["carol"]).await.expect("added");
     bench.remove("c", "admin", "carol").await.expect("removed");
+
     let unknown = MessageId::new(START, conversation("c").slot(), 77);
     for who in ["stranger", "carol"] {
         for id in [message.core.id, unknown] {
@@ -182,6 +196,7 @@ async fn strangers_learn_nothing_and_others_may_not() {
             assert_eq!(code(bench.done(delete).await), Code::MessageUnknown);
         }
     }
+
     assert_eq!(
         code(bench.done(edit(&message, "bob", "x")).await),
         Code::NotSender
@@ -194,8 +209,10 @@ async fn strangers_learn_nothing_and_others_may_not() {
         code(bench.done(delete(&message, "bob")).await),
         Code::Forbidden
     );
+
     // The sender who left is a stranger too.
     bench.remove("c", "alice", "alice").await.expect("left");
+
     assert_eq!(
         code(bench.done(edit(&message, "alice", "x")).await),
         Code::MessageUnknown

@@ -104,10 +104,12 @@ async fn a_shard_whose_log_ends_elsewhere_is_not_given() {
         tail,
         bytes: written.bytes,
     };
+
     assert_eq!(
         bench.log.inner.append(&[batch]).await,
         [Ok(AppendOutcome::Appended)]
     );
+
     let outcome = in_time(still.give(&way, &node_b())).await;
     assert!(matches!(outcome, Given::Kept(_)), "{outcome:?}");
     assert!(bench.handle().is_proven());
@@ -142,6 +144,7 @@ async fn whoever_is_given_a_shard_moves_its_beat_before_it_reads_strictly() {
         .beat;
     // Long after it was given: a third node may have watched that beat for as long.
     bench.clock.pass(T);
+
     let taken = received(&follower, token, tails).await.expect("opens");
     let after = bench
         .log
@@ -155,6 +158,7 @@ async fn whoever_is_given_a_shard_moves_its_beat_before_it_reads_strictly() {
         after > before + 2,
         "a renewal, and the first entry of each stream: {before} to {after}"
     );
+
     assert_eq!(
         in_time(taken.query(last(), soon())).await.expect("reads").1,
         Freshness::Strict

@@ -62,6 +62,7 @@ impl ShardLog for Way {
     async fn claim(&self, claim: Claim) -> Result<ClaimOutcome, LogError> {
         let mut held = self.held.subscribe();
         held.wait_for(|held| !held).await.expect("the way lives");
+
         let crosses = self
             .crossed
             .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
@@ -70,15 +71,18 @@ impl ShardLog for Way {
         if crosses.is_ok() {
             assert_eq!(self.log.renew(&[self.hold]).await, [Ok(true)]);
         }
+
         if self.fate == Fate::Answered {
             return self.log.claim(claim).await;
         }
+
         if self.fate == Fate::CarriedOutUnheard {
             assert!(matches!(
                 self.log.claim(claim).await,
                 Ok(ClaimOutcome::Claimed(_))
             ));
         }
+
         Err(LogError::Unanswered("no answer".to_owned()))
     }
 

@@ -24,18 +24,22 @@ async fn what_is_on_its_way_is_committed_and_answered_before_the_shard_stands_st
     bench.log.hold();
     let on_its_way = tokio::spawn(bench.execute(send("c", "alice", "on its way")));
     bench.waiting(1).await;
+
     let handle = bench.handle().clone();
     let mut standing = Box::pin(async move { handle.stand_still(soon()).await });
     assert!(futures_util::poll!(standing.as_mut()).is_pending());
+
     let standing = tokio::spawn(standing);
     let parked = tokio::spawn(bench.execute(send("c", "alice", "later")));
     bench.parked(1).await;
     assert!(!standing.is_finished());
+
     bench.log.release();
     assert_eq!(
         seq_of(in_time(on_its_way).await.expect("answered")).0,
         Seq(7)
     );
+
     let still = in_time(standing)
         .await
         .expect("ends")
@@ -71,10 +75,12 @@ async fn delivered_marks_that_nobody_has_decided_go_with_the_shard() {
         user: user("bob"),
         up_to: Seq(6),
     };
+
     assert!(matches!(
         in_time(bench.execute(Command::Delivered(vec![mark.clone()]))).await,
         Ok(Done::Marked)
     ));
+
     bench.turn().await;
     let (_, marks) = given(still, &way).await;
     assert_eq!(

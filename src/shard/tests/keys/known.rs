@@ -7,19 +7,23 @@ async fn a_key_is_known_after_it_was_applied_and_after_a_restart_and_a_crash() {
     let mut bench = bench().await;
     let first = sent(in_time(bench.execute(send_key("c", "alice", "once", "key"))).await);
     bench.applied().await;
+
     let again = in_time(bench.execute(send_key("c", "alice", "once", "key"))).await;
     assert!(replayed(again.clone()));
     assert_eq!(sent(again), first);
+
     bench.restart().await;
     assert_eq!(
         sent(in_time(bench.execute(send_key("c", "alice", "once", "key"))).await),
         first
     );
+
     bench.crash().await;
     assert_eq!(
         sent(in_time(bench.execute(send_key("c", "alice", "once", "key"))).await),
         first
     );
+
     let other = in_time(bench.execute(send_key("c", "alice", "else", "key"))).await;
     assert_eq!(code(other), Code::IdempotencyConflict);
     assert_eq!(bench.texts("c", "bob").await, ["once"]);
@@ -50,6 +54,7 @@ async fn a_stamped_key_is_known_though_its_head_left_memory() {
     })
     .await;
     let keys: Vec<_> = (0..30).map(|_| stamped()).collect();
+
     for (number, key) in keys.iter().enumerate() {
         let name = format!("c-{number}");
         bench.create(&name, &["alice"]).await;
@@ -58,6 +63,7 @@ async fn a_stamped_key_is_known_though_its_head_left_memory() {
                 .await,
         );
     }
+
     bench.applied().await;
     for (number, key) in keys.iter().enumerate() {
         let again = send_with(
@@ -130,6 +136,7 @@ async fn a_key_is_forgotten_after_a_day_that_its_owners_measured_and_not_before(
     let bench = bench().await;
     sent(in_time(bench.execute(send_key("c", "alice", "once", "key"))).await);
     bench.at_rest().await;
+
     let store = bench.handle().0.store.clone();
     let known = async || {
         store
@@ -137,6 +144,7 @@ async fn a_key_is_forgotten_after_a_day_that_its_owners_measured_and_not_before(
             .await
             .expect("reads")
     };
+
     for hour in 1..=26 {
         let before = bench.handle().status().committed.messages;
         bench.clock.pass(Duration::from_secs(60 * 60));
@@ -151,5 +159,6 @@ async fn a_key_is_forgotten_after_a_day_that_its_owners_measured_and_not_before(
         bench.applied().await;
         assert!(hour > 24 || known().await.is_some(), "hour {hour}");
     }
+
     assert_eq!(known().await, None);
 }

@@ -36,6 +36,7 @@ async fn the_second_use_of_a_key_waits_for_the_commit_of_the_first() {
 async fn another_body_or_reply_under_a_used_key_is_refused() {
     let bench = bench().await;
     let first = sent(in_time(bench.execute(send_key("c", "alice", "once", "key"))).await);
+
     for _ in 0..2 {
         let text = in_time(bench.execute(send_key("c", "alice", "twice", "key"))).await;
         assert_eq!(code(text), Code::IdempotencyConflict);
@@ -70,6 +71,7 @@ async fn a_refused_request_does_not_consume_its_key() {
     let bench = bench().await;
     let early = in_time(bench.execute(send_key("c", "carol", "hello", "key"))).await;
     assert_eq!(code(early), Code::NotParticipant);
+
     let nowhere = send_with(
         "c",
         "alice",
@@ -77,10 +79,12 @@ async fn a_refused_request_does_not_consume_its_key() {
         Some(client_key("key")),
         Some(MessageId::new(START, Slot(9), 1)),
     );
+
     assert_eq!(
         code(in_time(bench.execute(nowhere)).await),
         Code::ReplyToUnknown
     );
+
     bench.add("c", "alice", &["carol"]).await.expect("added");
     assert!(!replayed(
         in_time(bench.execute(send_key("c", "carol", "other", "key"))).await
@@ -109,6 +113,7 @@ async fn creating_again_under_the_same_key_gives_the_same_and_under_another_is_r
         .map(|_| bench.execute(with(Some("key"), 1)))
         .collect();
     let outcomes = in_time(futures_util::future::join_all(at_once)).await;
+
     assert_eq!(
         outcomes
             .into_iter()
@@ -116,6 +121,7 @@ async fn creating_again_under_the_same_key_gives_the_same_and_under_another_is_r
             .count(),
         1
     );
+
     for _ in 0..2 {
         assert!(replayed(in_time(bench.execute(with(Some("key"), 1))).await));
         assert_eq!(
@@ -134,6 +140,7 @@ async fn creating_again_under_the_same_key_gives_the_same_and_under_another_is_r
         assert_eq!(code(in_time(bench.execute(theirs)).await), Code::NameTaken);
         bench.crash().await;
     }
+
     let query = Query::CreateKey {
         user: user("alice"),
         key: client_key("key"),
@@ -141,6 +148,7 @@ async fn creating_again_under_the_same_key_gives_the_same_and_under_another_is_r
     let Ok(Found::CreateKey(Some(found))) = bench.query(query).await else {
         panic!("unknown")
     };
+
     assert_eq!(
         (found.name, found.fingerprint),
         (conversation("made"), [1; 16])
@@ -156,6 +164,7 @@ async fn a_message_is_not_written_any_more_once_a_later_one_of_its_socket_was() 
         other => other,
     };
     let router = stamped();
+
     in_time(bench.execute(send_key("c", "alice", "client's", "client")))
         .await
         .unwrap();
@@ -168,6 +177,7 @@ async fn a_message_is_not_written_any_more_once_a_later_one_of_its_socket_was() 
     )))
     .await
     .unwrap();
+
     for round in ["in memory", "in the file", "after a crash"] {
         for key in [client_key("client"), router.clone()] {
             let overtaken = in_time(bench.execute(late(vec![client_key("unused"), key]))).await;
@@ -178,8 +188,10 @@ async fn a_message_is_not_written_any_more_once_a_later_one_of_its_socket_was() 
             _ => bench.crash().await,
         }
     }
+
     assert_eq!(bench.texts("c", "bob").await, ["client's", "router's"]);
     let written = sent(in_time(bench.execute(late(vec![client_key("unused"), stamped()]))).await);
+
     // What was written once is told, whatever came after it.
     in_time(bench.execute(send_key("c", "alice", "later", "later")))
         .await

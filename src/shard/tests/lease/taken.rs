@@ -9,6 +9,7 @@ async fn a_shard_taken_by_another_ends_and_is_not_claimed_back() {
     let (node, mut queue) = subscriber(64);
     bench.interest(&node, "c", "bob", None).await;
     bench.taken_by("node-b").await;
+
     let taken = bench
         .log
         .inner
@@ -18,6 +19,7 @@ async fn a_shard_taken_by_another_ends_and_is_not_claimed_back() {
         .expect("claimed");
     bench.renew().await;
     in_time(bench.handle().closed()).await;
+
     assert_eq!(
         bench.read(history("bob")).await.expect_err("closed"),
         ShardError::NotOwner
@@ -32,8 +34,10 @@ async fn a_shard_taken_by_another_ends_and_is_not_claimed_back() {
         pushed(&mut queue).await,
         Push::Resubscribe { shard: SHARD }
     ));
+
     bench.pump.abort();
     bench.open = None;
+
     let again = in_time(crate::shard::open(bench.opening())).await;
     assert!(matches!(again, Err(OpenError::Elsewhere(_))), "{again:?}");
     assert_eq!(

@@ -10,6 +10,7 @@ async fn pages_of_history_are_the_same_with_and_without_an_unapplied_tail() {
         let source = if number % 3 == 0 { "bob" } else { "alice" };
         bench.send("c", source, &format!("tail {number}")).await;
     }
+
     let mut with_tail = Vec::new();
     for around in pages() {
         for limit in [1, 4, 30] {
@@ -18,9 +19,11 @@ async fn pages_of_history_are_the_same_with_and_without_an_unapplied_tail() {
             }
         }
     }
+
     assert_eq!(bench.events("c", "bob").await.len(), 20);
     bench.log.stall_reads(false);
     bench.applied().await;
+
     let mut without = with_tail.into_iter();
     for around in pages() {
         for limit in [1, 4, 30] {
@@ -30,6 +33,7 @@ async fn pages_of_history_are_the_same_with_and_without_an_unapplied_tail() {
             }
         }
     }
+
     assert_eq!(bench.events("c", "bob").await.len(), 20);
 }
 
@@ -42,6 +46,7 @@ async fn pages_of_history_are_the_same_with_and_without_an_unapplied_tail() {
 async fn what_cannot_be_merged_waits_for_the_worker_and_says_so_when_it_does_not_come() {
     let bench = bench(Duration::from_millis(50)).await;
     bench.log.stall_reads(true);
+
     let fresh = bench.send("c", "alice", "fresh").await;
     let message = Query::Message {
         id: fresh.core.id,
@@ -53,6 +58,7 @@ async fn what_cannot_be_merged_waits_for_the_worker_and_says_so_when_it_does_not
         after: None,
         limit: 10,
     };
+
     let marks = Query::Watermarks {
         name: conversation("c"),
         reader: user("bob"),
@@ -66,6 +72,7 @@ async fn what_cannot_be_merged_waits_for_the_worker_and_says_so_when_it_does_not
     let Ok(Found::Message(found)) = bench.query(message.clone()).await else {
         panic!("out of memory")
     };
+
     assert_eq!(found, fresh);
     assert_eq!(
         bench
@@ -75,9 +82,11 @@ async fn what_cannot_be_merged_waits_for_the_worker_and_says_so_when_it_does_not
             .last_seq,
         fresh.core.seq
     );
+
     for query in [receipts.clone(), marks.clone(), list.clone()] {
         assert_eq!(code(bench.query(query).await), Code::Lagging);
     }
+
     // A reaction is unapplied: no page of history may lack it.
     assert!(matches!(
         in_time(bench.execute(react(&fresh, "bob", Some(128_077)))).await,
@@ -87,11 +96,13 @@ async fn what_cannot_be_merged_waits_for_the_worker_and_says_so_when_it_does_not
         code(bench.history("c", "bob", Around::Newest, 1).await),
         Code::Lagging
     );
+
     bench.log.stall_reads(false);
     bench.applied().await;
     for query in [receipts, marks, list, message] {
         assert!(bench.query(query).await.is_ok());
     }
+
     let page = bench
         .history("c", "bob", Around::Newest, 1)
         .await
@@ -113,11 +124,14 @@ async fn a_doubtful_receipt_holds_up_no_reader() {
         in_time(bench.execute(react(&message, "alice", Some(1)))).await,
         Ok(Done::Marked)
     ));
+
     bench.applied().await;
     bench.log.fault(R, &[Fault::DoubtNotWritten; 1]);
     bench.log.hold();
+
     let doubtful = tokio::spawn(bench.execute(react(&message, "bob", Some(2))));
     bench.waiting(1).await;
+
     let page = bench
         .history("c", "bob", Around::Newest, 1)
         .await
@@ -125,6 +139,7 @@ async fn a_doubtful_receipt_holds_up_no_reader() {
     assert_eq!(page.items[0].reactions, BTreeMap::from([(1, 1)]));
     bench.log.release();
     assert!(matches!(in_time(doubtful).await, Ok(Ok(Done::Marked))));
+
     let page = bench
         .history("c", "bob", Around::Newest, 1)
         .await
@@ -140,6 +155,7 @@ async fn participants_are_paged_by_name() {
         .await
         .expect("added");
     let (mut names, mut after) = (Vec::new(), None);
+
     loop {
         let query = Query::Participants {
             name: conversation("c"),
@@ -158,5 +174,6 @@ async fn participants_are_paged_by_name() {
         let Some(next) = page.next else { break };
         after = Some(user(&next));
     }
+
     assert_eq!(names, ["alice", "bob", "carol", "dave"]);
 }

@@ -12,6 +12,7 @@ async fn whoever_is_no_participant_cannot_tell_what_exists() {
     let message = bench.send("c", "alice", "secret").await;
     bench.add("c", "alice", &["carol"]).await.expect("added");
     bench.remove("c", "alice", "carol").await.expect("removed");
+
     let unknown = MessageId::new(START, conversation("c").slot(), 77);
     for reader in ["stranger", "carol"] {
         for id in [message.core.id, unknown] {
@@ -65,6 +66,7 @@ async fn whoever_is_no_participant_cannot_tell_what_exists() {
             assert_eq!(items, [None]);
         }
     }
+
     let not_theirs = Query::Receipts {
         id: message.core.id,
         reader: user("bob"),
@@ -94,11 +96,13 @@ async fn reading_of_bob(
 async fn removed_meanwhile(query: impl FnOnce(&Message) -> Query) -> Result<Found, ShardError> {
     let bench = Bench::new().await;
     bench.create("c", &["alice", "bob"]).await;
+
     let message = bench.send("c", "bob", "before").await;
     in_time(bench.execute(react(&message, "alice", Some(1))))
         .await
         .expect("set");
     bench.at_rest().await;
+
     let held = bench.handle().0.store.hold_readers().await;
     let read = reading_of_bob(&bench, query(&message)).await;
     drop(
@@ -107,6 +111,7 @@ async fn removed_meanwhile(query: impl FnOnce(&Message) -> Query) -> Result<Foun
             .execute(remove("c", "alice", "bob"), shortly())
             .await,
     );
+
     bench.send("c", "alice", "secret after the removal").await;
     bench.applied().await;
     drop(held);
@@ -123,8 +128,10 @@ async fn a_page_read_while_its_reader_is_removed_has_nothing_after_the_removal()
     bench.create("c", &["alice", "bob"]).await;
     bench.send("c", "alice", "before").await;
     bench.at_rest().await;
+
     let held = bench.handle().0.store.hold_readers().await;
     let mut pages = Vec::new();
+
     for around in [
         Around::Newest,
         Around::Before(Seq(9)),
@@ -142,6 +149,7 @@ async fn a_page_read_while_its_reader_is_removed_has_nothing_after_the_removal()
         };
         pages.push((around, reading_of_bob(&bench, Query::History(query)).await));
     }
+
     let query = Query::Events {
         name: conversation("c"),
         reader: user("bob"),
@@ -155,9 +163,11 @@ async fn a_page_read_while_its_reader_is_removed_has_nothing_after_the_removal()
             .execute(remove("c", "alice", "bob"), shortly())
             .await,
     );
+
     bench.send("c", "alice", "secret after the removal").await;
     bench.applied().await;
     drop(held);
+
     for (around, page) in pages {
         let page = in_time(page).await.expect("runs");
         let Ok((Found::History(page), _)) = page else {
@@ -174,6 +184,7 @@ async fn a_page_read_while_its_reader_is_removed_has_nothing_after_the_removal()
             "{around:?}"
         );
     }
+
     let seen = in_time(events).await.expect("runs");
     let Ok((Found::Events { items, next }, _)) = seen else {
         panic!("{seen:?}")
@@ -191,10 +202,12 @@ async fn what_has_no_seq_is_not_given_to_a_reader_who_is_removed_while_it_is_gat
         after: None,
         limit: 10,
     };
+
     assert_eq!(
         code(removed_meanwhile(|_| marks).await),
         Code::NotParticipant
     );
+
     let receipts = |message: &Message| {
         let (id, reader) = (message.core.id, user("bob"));
         Query::Receipts {
@@ -204,19 +217,23 @@ async fn what_has_no_seq_is_not_given_to_a_reader_who_is_removed_while_it_is_gat
             limit: 10,
         }
     };
+
     assert_eq!(
         code(removed_meanwhile(receipts).await),
         Code::MessageUnknown
     );
+
     let message = |message: &Message| Query::Message {
         id: message.core.id,
         reader: user("bob"),
     };
+
     assert_eq!(
         code(removed_meanwhile(message).await),
         Code::MessageUnknown,
         "it has reactions of others"
     );
+
     // In a list bob is out as soon as the file says so.
     let list = removed_meanwhile(|_| Query::Summaries {
         names: vec![name],

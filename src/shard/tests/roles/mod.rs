@@ -103,6 +103,7 @@ async fn bench() -> Bench {
 async fn what_is_decided_in_one_batch_holds_for_what_comes_behind_it() {
     let bench = bench().await;
     bench.log.hold();
+
     let before = bench.execute(send("c", "alice", "before"));
     let demoted = bench.execute(give("admin", "alice", Role::Reader));
     let after = bench.execute(send("c", "alice", "after"));
@@ -117,6 +118,7 @@ async fn what_is_decided_in_one_batch_holds_for_what_comes_behind_it() {
     assert_eq!(code(in_time(after).await), Code::Forbidden);
     assert_eq!(participant(in_time(handed).await).role, Role::Admin);
     assert_eq!(code(in_time(late).await), Code::Forbidden);
+
     is_banned(in_time(banned).await);
     assert_eq!(code(in_time(sent_by_banned).await), Code::NotParticipant);
     assert_eq!(code(in_time(added).await), Code::Banned);
@@ -135,6 +137,7 @@ async fn settings_hold_for_what_is_decided_after_them() {
     assert_eq!(sent(in_time(before).await).core.text, "before");
     assert!(matches!(in_time(change).await, Ok(Done::Updated(_))));
     assert_eq!(code(in_time(after).await), Code::Forbidden);
+
     sent(in_time(by_mod).await);
     let view = bench.view("c", "alice").await.expect("reads");
     assert_eq!(
@@ -157,10 +160,13 @@ async fn a_mute_runs_out_without_an_event_and_a_key_is_looked_up_before_it() {
         bench.does(react(&message, "alice", Some(5))).await,
         Ok(Done::Marked)
     ));
+
     let view = bench.view("c", "alice").await.expect("reads");
     assert_eq!(view.my_muted_until, Some(START + 60_000));
+
     let last = view.last_seq;
     bench.clock.set(START + 60_000);
+
     let view = bench.view("c", "alice").await.expect("reads");
     assert_eq!((view.my_muted_until, view.last_seq), (None, last));
     assert_eq!(bench.send("c", "alice", "y").await.core.seq, last.next());
@@ -172,6 +178,7 @@ async fn nothing_of_it_is_written_before_every_node_reads_it() {
     let agreed = Arc::clone(&common.agreed);
     let bench = Bench::with(Config { common, ..config() }).await;
     bench.create("c", &["admin", "alice"]).await;
+
     let with_data = match create("d", &["admin"]) {
         Command::Create(create) => Command::Create(Create {
             data: Some("{}".into()),
@@ -179,6 +186,7 @@ async fn nothing_of_it_is_written_before_every_node_reads_it() {
         }),
         other => other,
     };
+
     for refused in [
         closed("admin"),
         give("admin", "alice", Role::Reader),
@@ -193,10 +201,12 @@ async fn nothing_of_it_is_written_before_every_node_reads_it() {
         assert_eq!(problem.code, Code::Unavailable);
         assert!(problem.retry_after_s() > Some(1), "{problem}");
     }
+
     assert_eq!(
         bench.view("c", "admin").await.expect("reads").last_seq,
         Seq(1)
     );
+
     agreed.note_records(RECORDS_VERSION);
     is_banned(bench.does(ban("admin", "alice", None)).await);
 }

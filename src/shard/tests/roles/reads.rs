@@ -12,8 +12,10 @@ async fn bans_are_read_at_once_by_those_who_may_ban() {
     is_banned(bench.does(ban("mod", "eve", None)).await);
     is_banned(bench.does(unban("admin", "eve")).await);
     is_banned(bench.does(unban("admin", "eve")).await);
+
     let events = bench.view("c", "admin").await.expect("reads").last_seq;
     assert_eq!(events, Seq(3), "only the removal has a seq");
+
     bench.log.stall_reads(false);
     let bans = bench.bans("mod").await.expect("reads");
     let told: Vec<_> = bans
@@ -21,6 +23,7 @@ async fn bans_are_read_at_once_by_those_who_may_ban() {
         .map(|ban| (ban.user.as_str(), ban.by.as_str(), ban.reason.as_deref()))
         .collect();
     assert_eq!(told, [("bob", "admin", Some("why")), ("zoe", "mod", None)]);
+
     assert_eq!(code(bench.bans("alice").await), Code::Forbidden);
     assert_eq!(code(bench.bans("bob").await), Code::NotParticipant);
 }
@@ -31,8 +34,10 @@ async fn events_tell_of_it_in_memory_and_in_the_file_alike() {
     bench.log.stall_reads(true);
     participant(bench.does(mute("mod", "alice", START * 2)).await);
     assert!(bench.does(closed("admin")).await.is_ok());
+
     is_banned(bench.does(ban("mod", "bob", Some("why"))).await);
     let mut rounds = Vec::new();
+
     for _ in 0..2 {
         let events = bench.events("c", "admin").await;
         let kinds: Vec<EventKind> = events[1..].iter().map(|event| event.kind.clone()).collect();
@@ -52,5 +57,6 @@ async fn events_tell_of_it_in_memory_and_in_the_file_alike() {
         bench.log.stall_reads(false);
         bench.applied().await;
     }
+
     assert_eq!(rounds[0], rounds[1]);
 }

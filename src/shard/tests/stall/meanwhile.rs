@@ -9,14 +9,17 @@ async fn reads_and_subscriptions_go_on_while_writes_are_parked() {
     let parked = bench.execute(send("c", "alice", "parked"));
     bench.parked(1).await;
     assert_eq!(bench.texts("c", "bob").await, ["first"]);
+
     let (node, mut queue) = subscriber(64);
     let Subscribed::Live { tail, .. } = bench.interest(&node, "c", "bob", None).await else {
         panic!("refused")
     };
     assert_eq!(tail, Seq(2));
+
     bench.log.always(None);
     sent(in_time(parked).await);
     sent(in_time(decided).await.expect("runs"));
+
     assert_eq!(
         [
             pushed_event(&mut queue).await.seq,
@@ -30,6 +33,7 @@ async fn reads_and_subscriptions_go_on_while_writes_are_parked() {
 async fn nothing_of_its_own_is_decided_while_the_log_is_stalled() {
     let (bench, decided) = stalled(config(), Fault::DoubtNotWritten).await;
     let before = bench.handle().status().committed;
+
     for round in 0..4 {
         bench.handle().outbox_delivered_upto(OutboxPosition {
             offset: Offset(before.messages.0),
@@ -41,10 +45,12 @@ async fn nothing_of_its_own_is_decided_while_the_log_is_stalled() {
         // Longer than the shard's housekeeping waits.
         tokio::time::sleep(Duration::from_millis(260)).await;
     }
+
     bench.log.always(None);
     sent(in_time(decided).await.expect("runs"));
     bench.send("c", "alice", "next").await;
     bench.at_rest().await;
+
     let entries = bench
         .log
         .inner
@@ -75,6 +81,7 @@ async fn one_shard_in_doubt_for_ever_does_not_stop_the_others_of_its_place() {
         &bench.clock,
         &config(),
     );
+
     let handle = crate::shard::open(Opening {
         shard: sick,
         path,
@@ -82,15 +89,19 @@ async fn one_shard_in_doubt_for_ever_does_not_stop_the_others_of_its_place() {
     })
     .await
     .expect("opens");
+
     bench.log.only(sick);
     bench.log.always(Some(Fault::DoubtNotWritten));
     let in_doubt = tokio::spawn(handle.execute(create("d", &["alice"]), soon()));
+
     // Nobody else writes meanwhile, so nothing but the batch in doubt is sent.
     is_stalled(&bench, sick).await;
     assert_eq!(bench.lane.standing(SHARD), Standing::Clear);
+
     for number in 0..5 {
         bench.send("c", "alice", &format!("{number}")).await;
     }
+
     assert!(!in_doubt.is_finished(), "it is in doubt still");
     in_doubt.abort();
 }

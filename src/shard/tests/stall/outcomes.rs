@@ -7,6 +7,7 @@ async fn a_write_that_was_never_decided_is_unavailable_and_never_appears() {
     let (bench, decided) = stalled(config(), Fault::DoubtNotWritten).await;
     let (node, mut queue) = subscriber(64);
     bench.interest(&node, "c", "bob", None).await;
+
     let never = [
         bench
             .handle()
@@ -16,9 +17,11 @@ async fn a_write_that_was_never_decided_is_unavailable_and_never_appears() {
             .execute(add("c", "alice", &["carol"]), shortly()),
         bench.handle().execute(create("d", &["dave"]), shortly()),
     ];
+
     for outcome in in_time(futures_util::future::join_all(never)).await {
         assert_eq!(code(outcome), Code::Unavailable);
     }
+
     bench.log.always(None);
     assert_eq!(sent(in_time(decided).await.expect("runs")).core.seq, Seq(3));
     assert_eq!(bench.send("c", "bob", "next").await.core.seq, Seq(4));
@@ -32,6 +35,7 @@ async fn a_write_that_was_never_decided_is_unavailable_and_never_appears() {
     );
     assert_eq!(bench.events("c", "bob").await.len(), 4);
     assert_eq!(code(bench.view("d", "dave").await), Code::NotParticipant);
+
     // The key was not consumed.
     assert!(!replayed(
         in_time(bench.execute(send_key("c", "alice", "never", "never"))).await
@@ -71,18 +75,22 @@ async fn without_a_second_copy_every_write_is_told_so_whether_it_may_appear_or_n
         )
         .await,
     );
+
     assert_eq!(never.code, Code::NotReplicated);
     assert!(
         never.detail.contains("nothing was written"),
         "{}",
         never.detail
     );
+
     decided.abort();
     bench.log.always(None);
     assert_eq!(bench.send("c", "bob", "next").await.core.seq, Seq(4));
     assert_eq!(bench.texts("c", "bob").await, ["first", "decided", "next"]);
+
     // One that was decided before anything was in doubt.
     bench.log.always(Some(Fault::NotReplicated));
+
     let perhaps = problem(
         in_time(
             bench
@@ -91,6 +99,7 @@ async fn without_a_second_copy_every_write_is_told_so_whether_it_may_appear_or_n
         )
         .await,
     );
+
     assert_eq!(perhaps.code, Code::NotReplicated);
     assert!(
         perhaps.detail.contains("may yet appear"),
@@ -105,13 +114,16 @@ async fn a_write_behind_a_look_up_is_surely_not_written_when_its_budget_ends() {
     bench.log.stall_reads(true);
     bench.send("c", "alice", "committed, not applied").await;
     bench.log.fault(M, &[Fault::NotWritten]);
+
     assert_eq!(
         code(in_time(bench.execute(send("c", "alice", "void"))).await),
         Code::Unavailable
     );
+
     // The head is looked up only when the file has what was committed.
     let waits = bench.handle().execute(send("c", "bob", "waits"), shortly());
     assert_eq!(code(in_time(waits).await), Code::Unavailable);
+
     bench.log.stall_reads(false);
     assert_eq!(bench.send("c", "bob", "next").await.core.seq, Seq(4));
     assert_eq!(

@@ -16,6 +16,7 @@ async fn parked_writes_are_decided_in_their_order_when_the_log_answers_again() {
         .collect();
     bench.parked(50).await;
     bench.log.always(None);
+
     let late = bench.execute(send("c", "alice", "late"));
     let seqs: Vec<_> = in_time(futures_util::future::join_all(parked))
         .await
@@ -23,6 +24,7 @@ async fn parked_writes_are_decided_in_their_order_when_the_log_answers_again() {
         .map(|done| sent(done).core.seq.0)
         .collect();
     assert_eq!(seqs, (4..54).collect::<Vec<_>>());
+
     assert_eq!(
         sent(in_time(late).await).core.seq,
         Seq(54),
@@ -59,11 +61,13 @@ async fn more_writes_than_may_be_parked_are_refused_at_once() {
         parked.push(bench.execute(send("c", "alice", &format!("{number}"))));
         bench.parked(number + 1).await;
     }
+
     // Long before its own deadline.
     assert_eq!(
         code(in_time(bench.execute(send("c", "alice", "one too many"))).await),
         Code::Unavailable
     );
+
     // Who gives up makes space.
     drop(parked.remove(3));
     bench.parked(7).await;
@@ -73,6 +77,7 @@ async fn more_writes_than_may_be_parked_are_refused_at_once() {
     for outcome in in_time(futures_util::future::join_all(parked)).await {
         sent(outcome);
     }
+
     assert_eq!(
         bench.texts("c", "bob").await,
         [
@@ -96,11 +101,13 @@ async fn a_look_up_that_comes_back_while_the_log_is_stalled_decides_nothing() {
     bench.log.stall_reads(true);
     bench.send("c", "alice", "second").await;
     bench.log.fault(M, &[Fault::NotWritten]);
+
     assert_eq!(
         code(in_time(bench.execute(send("c", "alice", "void"))).await),
         Code::Unavailable
     );
     bench.log.always(Some(Fault::DoubtNotWritten));
+
     // Decided without a look-up: its conversation is new to the file, and stalls the log.
     let first = bench.execute(send("c", "alice", "third"));
     let stalls = tokio::spawn(bench.execute(Command::Index(vec![IndexChange {
@@ -112,9 +119,11 @@ async fn a_look_up_that_comes_back_while_the_log_is_stalled_decides_nothing() {
         create_key: None,
     }])));
     counts_as_stalled(&bench).await;
+
     let second = bench.execute(send("c", "alice", "fourth"));
     bench.parked(1).await;
     bench.log.stall_reads(false);
+
     // Now the look-up is back; both are parked, in the order of their coming.
     bench.parked(2).await;
     bench.log.always(None);
@@ -136,10 +145,12 @@ async fn writes_wait_for_a_proof_once_the_lease_has_ended() {
     })
     .await;
     bench.clock.pass(watch);
+
     let waits = bench.execute(send("c", "alice", "waits"));
     // Whether the user is in is not sure either.
     let stranger = bench.execute(send("c", "mallory", "x"));
     bench.parked(2).await;
+
     assert_eq!(
         code(
             in_time(
@@ -151,6 +162,7 @@ async fn writes_wait_for_a_proof_once_the_lease_has_ended() {
         ),
         Code::Unavailable
     );
+
     bench.renew().await;
     assert_eq!(sent(in_time(waits).await).core.seq, Seq(3));
     assert_eq!(code(in_time(stranger).await), Code::NotParticipant);

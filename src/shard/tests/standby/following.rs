@@ -14,21 +14,25 @@ async fn a_standby_follows_and_has_the_owners_digest_at_equal_tails() {
     follower.standby.close(soon()).await;
     drop(follower);
     bench.fill(25, 3).await;
+
     let follower = bench.follower("node-b").await;
     follower.reaches(bench.tails()).await;
     // The owner's file may be a few milliseconds behind the standby's.
     bench.applied().await;
+
     let (ours, theirs) = (
         bench.handle().digest().await.expect("reads"),
         follower.standby.digest().await.expect("reads"),
     );
     assert_eq!((ours.applied, &ours), (bench.tails(), &theirs));
+
     let status = follower.standby.status();
     let of_owner = ReplicaStatus {
         node: NodeId::from("node-b"),
         durable: status.durable,
         ..bench.handle().replica_status()
     };
+
     assert_eq!(status, of_owner);
     assert_eq!(status.max_epoch, Epoch(2));
 }
@@ -38,14 +42,17 @@ async fn a_standby_claims_and_trims_nothing() {
     let mut config = config();
     config.worker.trim_floor = Duration::ZERO;
     config.worker.trim_floor_bytes = 0;
+
     let mut bench = Bench::new().await;
     bench.create("c", &["alice", "bob"]).await;
     bench.fill(0, 3).await;
+
     let before = (
         bench.log.inner.control(SHARD).await.expect("reads"),
         bench.raw(M).await.len(),
     );
     bench.config = config;
+
     let follower = bench.follower("node-b").await;
     follower.reaches(bench.tails()).await;
     in_time(async {
@@ -54,6 +61,7 @@ async fn a_standby_claims_and_trims_nothing() {
         }
     })
     .await;
+
     assert_eq!(
         (
             bench.log.inner.control(SHARD).await.expect("reads"),
@@ -69,9 +77,11 @@ async fn a_standby_holds_what_its_file_has_and_nothing_of_another_history() {
     let follower = bench.follower("node-b").await;
     follower.stop_looking();
     let PerStream { messages, receipts } = bench.tails();
+
     // Nobody told it of the tail but who asks.
     assert!(follower.standby.holds(M, messages, soon()).await);
     assert!(follower.standby.holds(R, receipts, soon()).await);
+
     bench.fill(5, 2).await;
     let later = bench.tails().messages;
     assert!(follower.standby.holds(M, later, soon()).await);
@@ -79,11 +89,13 @@ async fn a_standby_holds_what_its_file_has_and_nothing_of_another_history() {
         follower.standby.holds(M, messages, shortly()).await,
         "its past"
     );
+
     let other = Tail {
         offset: messages.offset,
         ..later
     };
     assert!(!follower.standby.holds(M, other, shortly()).await);
+
     let beyond = Tail {
         offset: Offset(later.offset.0 + 1),
         ..later
@@ -96,9 +108,11 @@ async fn entries_of_a_standby_link_to_what_was_asked_for() {
     let bench = talkative().await;
     let follower = bench.follower("node-b").await;
     follower.reaches(bench.tails()).await;
+
     let had = bench.raw(M).await;
     let after = |after| follower.standby.entries_after(M, after, usize::MAX);
     assert_eq!(after(Tail::EMPTY).await.expect("reads"), had);
+
     let third = Header::read(&had[2].bytes).expect("an entry").tail();
     assert_eq!(after(third).await.expect("reads"), had[3..]);
     assert_eq!(
@@ -109,6 +123,7 @@ async fn entries_of_a_standby_link_to_what_was_asked_for() {
             .expect("reads"),
         had[3..]
     );
+
     assert_eq!(
         follower
             .standby
@@ -118,6 +133,7 @@ async fn entries_of_a_standby_link_to_what_was_asked_for() {
             .len(),
         1
     );
+
     assert!(
         after(Tail {
             offset: third.offset,

@@ -146,6 +146,7 @@ pub(super) fn stranger(after: Tail, records: usize) -> RawEntry {
         Epoch(99),
         &(0..records as u64).map(record).collect::<Vec<_>>(),
     );
+
     RawEntry {
         last: tail.offset,
         bytes,

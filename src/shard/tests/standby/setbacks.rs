@@ -9,6 +9,7 @@ async fn a_log_that_falls_back_leaves_a_standby_ahead_and_following() {
     let follower = bench.follower("node-b").await;
     let (tails, had) = (bench.tails(), bench.raws().await);
     follower.reaches(tails).await;
+
     let store = in_time(follower.standby.digest()).await.expect("reads");
     drop(follower);
     bench.handle().close(soon()).await;
@@ -23,10 +24,12 @@ async fn a_log_that_falls_back_leaves_a_standby_ahead_and_following() {
         )
         .await;
     let follower = bench.follower("node-b").await;
+
     tokio::time::sleep(Duration::from_millis(50)).await;
     assert_eq!(follower.standby.status().following, Following::Live);
     assert_eq!(follower.standby.status().applied, tails);
     assert_eq!(follower.standby.digest().await.expect("reads"), store);
+
     // The log gets its entries back, and goes on.
     bench.pump.abort();
     bench.reopen().await;
@@ -94,6 +97,7 @@ async fn a_log_that_was_trimmed_beyond_a_standby_leaves_it_behind() {
     follower.standby.close(soon()).await;
     drop(follower);
     bench.fill(5, 3).await;
+
     let (_, token) = bench.handle().hold();
     // All of it, or all but the last: either way there is a hole.
     let last = bench.tails().messages.offset;
@@ -104,6 +108,7 @@ async fn a_log_that_was_trimmed_beyond_a_standby_leaves_it_behind() {
         .await
         .expect("trims");
     let follower = bench.follower("node-b").await;
+
     assert_eq!(ended(&follower).await, Following::Behind);
     drop(follower);
     bench
@@ -121,11 +126,14 @@ async fn a_damaged_file_is_told_and_not_an_error() {
     let bench = talkative().await;
     let follower = bench.follower("node-b").await;
     follower.reaches(bench.tails()).await;
+
     let path = follower.standby.path();
     follower.standby.close(soon()).await;
     drop(follower);
+
     let clean = std::fs::read(&path).expect("reads");
     std::fs::write(&path, vec![0x5a; clean.len()]).expect("writes");
+
     let damaged = bench.follower("node-b").await;
     assert!(matches!(ended(&damaged).await, Following::Damaged(_)));
     assert!(matches!(
@@ -133,6 +141,7 @@ async fn a_damaged_file_is_told_and_not_an_error() {
         Following::Damaged(_)
     ));
     assert!(damaged.standby.digest().await.is_err());
+
     let taking = Taking {
         expected: (bench.handle().hold().1, 0),
     };

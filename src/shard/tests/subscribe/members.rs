@@ -9,12 +9,15 @@ async fn who_was_removed_gets_up_to_their_own_left_and_nothing_after_it() {
     bench.send("c", "alice", "before carol").await;
     bench.add("c", "alice", &["carol"]).await.expect("added");
     bench.send("c", "alice", "with carol").await;
+
     let (node, mut queue) = subscriber(64);
     let (tail, joined, _) = live(bench.interest(&node, "c", "carol", None).await);
     assert_eq!((tail, joined), (Seq(4), Seq(3)));
+
     bench.remove("c", "alice", "carol").await.expect("removed");
     bench.send("c", "alice", "without carol").await;
     assert_eq!(pushed_event(&mut queue).await.seq, Seq(5));
+
     for applied in [false, true] {
         if applied {
             bench.applied().await;
@@ -38,12 +41,14 @@ async fn who_was_removed_gets_up_to_their_own_left_and_nothing_after_it() {
             );
         }
     }
+
     for (name, who) in [("c", "stranger"), ("nowhere", "bob")] {
         assert!(matches!(
             bench.interest(&node, name, who, Some(0)).await,
             Subscribed::NotParticipant
         ));
     }
+
     bench.send("c", "alice", "still without").await;
     assert!(
         queue.try_recv().is_err(),
@@ -57,6 +62,7 @@ async fn who_is_in_again_is_told_of_the_membership_before_if_that_was_asked_for(
     bench.add("c", "alice", &["carol"]).await.expect("added");
     bench.remove("c", "alice", "carol").await.expect("removed");
     bench.add("c", "alice", &["carol"]).await.expect("added");
+
     let (node, _queue) = subscriber(64);
     for (who, since, expected) in [
         ("carol", None, None),
@@ -89,8 +95,10 @@ async fn who_is_out_again_is_told_of_the_membership_before_the_last_if_that_was_
         bench.add("c", "alice", &["carol"]).await.expect("added");
         bench.remove("c", "alice", "carol").await.expect("removed");
     }
+
     bench.applied().await;
     let (node, _queue) = subscriber(64);
+
     for (since, expected) in [
         (None, None),
         (Some(0), Some(Seq(3))),
@@ -122,6 +130,7 @@ async fn who_was_removed_cannot_reach_behind_their_join_while_their_left_is_unap
         ..config()
     })
     .await;
+
     bench.create("c", &["alice"]).await;
     bench.send("c", "alice", "before carol").await;
     bench.add("c", "alice", &["carol"]).await.expect("added");
@@ -129,11 +138,13 @@ async fn who_was_removed_cannot_reach_behind_their_join_while_their_left_is_unap
     bench.log.stall_reads(true);
     bench.remove("c", "alice", "carol").await.expect("removed");
     let (node, _queue) = subscriber(8);
+
     // It is not known yet where the membership began: asked again later.
     assert!(matches!(
         bench.interest(&node, "c", "carol", Some(0)).await,
         Subscribed::Failed(_)
     ));
+
     bench.log.stall_reads(false);
     bench.applied().await;
     assert!(matches!(

@@ -25,6 +25,7 @@ async fn spans_and_pushes_give_each_seq_once_under_concurrent_sends() {
         })
     };
     let mut watchers = Vec::new();
+
     for number in 0..12_u64 {
         let bench = Arc::clone(&bench);
         watchers.push(tokio::spawn(async move {
@@ -54,6 +55,7 @@ async fn spans_and_pushes_give_each_seq_once_under_concurrent_sends() {
             assert_dense(&all, Seq(1));
         }));
     }
+
     for watcher in watchers {
         in_time(watcher).await.expect("each once");
     }
@@ -64,6 +66,7 @@ async fn spans_and_pushes_give_each_seq_once_under_concurrent_sends() {
 async fn the_span_ends_at_the_tail_though_the_file_went_on() {
     let bench = bench().await;
     let (node, mut queue) = subscriber(4096);
+
     for round in 0..100 {
         let sends: Vec<_> = (0..3)
             .map(|number| bench.execute(send("c", "alice", &format!("{number}"))))
@@ -77,6 +80,7 @@ async fn the_span_ends_at_the_tail_though_the_file_went_on() {
         assert_dense(&events, Seq(1));
         in_time(futures_util::future::join_all(sends)).await;
     }
+
     while let Ok(push) = queue.try_recv() {
         assert!(matches!(push, Push::Event { .. }));
     }
@@ -86,6 +90,7 @@ async fn the_span_ends_at_the_tail_though_the_file_went_on() {
 async fn a_cursor_at_or_past_the_tail_gives_no_events_and_none_gives_the_tail() {
     let bench = bench().await;
     bench.send("c", "alice", "one").await;
+
     let (node, _queue) = subscriber(8);
     for after in [Some(2), Some(99), Some(u64::MAX), None] {
         let (tail, joined, events) = live(bench.interest(&node, "c", "bob", after).await);
@@ -95,6 +100,7 @@ async fn a_cursor_at_or_past_the_tail_gives_no_events_and_none_gives_the_tail() 
             "{after:?}"
         );
     }
+
     let interest = Interest {
         conversation: conversation("c"),
         user: user("bob"),
@@ -117,6 +123,7 @@ async fn a_full_queue_is_followed_by_resubscribe_and_nothing_is_missed() {
     for number in 0..20 {
         bench.send("c", "alice", &format!("{number}")).await;
     }
+
     let mut last = Seq(1);
     loop {
         match pushed(&mut queue).await {
@@ -128,9 +135,11 @@ async fn a_full_queue_is_followed_by_resubscribe_and_nothing_is_missed() {
             other => panic!("{other:?}"),
         }
     }
+
     let (tail, _, events) = live(bench.interest(&node, "c", "bob", Some(last.0)).await);
     assert_dense(&events, last.next());
     assert_eq!(events.last().map(|event| event.seq), Some(tail));
+
     bench.send("c", "alice", "live again").await;
     assert_eq!(pushed_event(&mut queue).await.seq, tail.next());
 }
@@ -168,6 +177,7 @@ async fn a_change_of_an_index_is_in_the_page_or_pushed() {
         .map(|item| (item.conversation, item.joined))
         .collect();
     bench.create("d", &["alice", "bob"]).await;
+
     bench.remove("c", "alice", "bob").await.expect("removed");
     in_time(async {
         let wanted = BTreeMap::from([(conversation("c"), false), (conversation("d"), true)]);
@@ -181,6 +191,7 @@ async fn a_change_of_an_index_is_in_the_page_or_pushed() {
         }
     })
     .await;
+
     bench.handle().unsubscribe_index(node.id(), user("bob"));
     bench.create("e", &["bob"]).await;
     assert!(queue.try_recv().is_err());

@@ -14,6 +14,7 @@ async fn a_log_that_lost_a_suffix_gets_it_back_from_the_standbys_file_byte_for_b
     follower.reaches(bench.tails()).await;
     follower.standby.close(soon()).await;
     drop(follower);
+
     let had = bench.raws().await;
     bench.handle().close(soon()).await;
     bench
@@ -27,6 +28,7 @@ async fn a_log_that_lost_a_suffix_gets_it_back_from_the_standbys_file_byte_for_b
         )
         .await;
     let follower = bench.follower("node-b").await;
+
     let taken = in_time(follower.standby.clone().take_over(bench.watched().await))
         .await
         .expect("takes over");
@@ -42,6 +44,7 @@ async fn a_log_that_lost_a_suffix_gets_it_back_from_the_standbys_file_byte_for_b
             Epoch(2)
         );
     }
+
     assert_whole(&bench).await;
     assert_eq!(taken.epoch(), Epoch(2));
     taken.close(soon()).await;
@@ -53,6 +56,7 @@ async fn an_owner_that_starts_again_gives_the_log_back_what_it_lost() {
     let had = bench.raws().await;
     bench.handle().close(soon()).await;
     bench.pump.abort();
+
     bench
         .put_log(
             "fallen.db",
@@ -64,11 +68,13 @@ async fn an_owner_that_starts_again_gives_the_log_back_what_it_lost() {
         )
         .await;
     bench.reopen().await;
+
     assert_eq!(bench.raw(M).await[..had.messages.len()], had.messages);
     assert_eq!(
         bench.texts("c", "bob").await,
         ["m0", "m1", "m2", "m3", "m4"]
     );
+
     bench.fill(5, 1).await;
     assert_whole(&bench).await;
 }
@@ -78,6 +84,7 @@ async fn a_claim_that_the_log_forgot_is_made_again_and_its_suffix_comes_back() {
     let mut bench = talkative().await;
     let follower = bench.follower("node-b").await;
     follower.reaches(bench.tails()).await;
+
     let before = bench.raws().await;
     let taken = in_time(follower.standby.clone().take_over(bench.watched().await))
         .await
@@ -89,6 +96,7 @@ async fn a_claim_that_the_log_forgot_is_made_again_and_its_suffix_comes_back() {
     };
     let had = bench.raw(M).await;
     taken.close(soon()).await;
+
     // Every copy that knew of epoch 2 is gone; the log says node-a, epoch 1.
     bench.handle().close(soon()).await;
     bench
@@ -109,10 +117,12 @@ async fn a_claim_that_the_log_forgot_is_made_again_and_its_suffix_comes_back() {
         Epoch(2),
         "a rollback is proven by this"
     );
+
     let again = in_time(standby.take_over(bench.watched().await))
         .await
         .expect("claims at once");
     assert_eq!(again.epoch(), Epoch(3));
+
     assert_eq!(bench.raw(M).await[..had.len()], had);
     assert_whole(&bench).await;
     again.close(soon()).await;

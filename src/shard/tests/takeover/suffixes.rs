@@ -85,11 +85,13 @@ async fn longer_suffixes_of_other_replicas_are_appended_where_they_link() {
     let mut bench = talkative().await;
     let had = bench.raws().await;
     bench.handle().close(soon()).await;
+
     let kept = PerStream {
         messages: &had.messages[..had.messages.len() - 5],
         receipts: &had.receipts[..1],
     };
     bench.put_log("fallen.db", 1, kept).await;
+
     let follower = bench.follower("node-b").await;
     let tails = bench
         .log
@@ -103,6 +105,7 @@ async fn longer_suffixes_of_other_replicas_are_appended_where_they_link() {
     let standby = follower.standby.clone();
     standby.close(soon()).await;
     drop((standby, follower));
+
     let mut said = Said::default();
     // One that lies about its history, one that does not follow, and one that has it all.
     let foreign = PerStream {
@@ -111,6 +114,7 @@ async fn longer_suffixes_of_other_replicas_are_appended_where_they_link() {
     };
     let mut forked = kept.map(<[RawEntry]>::to_vec);
     forked.messages.push(stranger(tails.messages, 90));
+
     for (node, epoch, entries, following) in [
         ("node-x", 3, &foreign, Following::Live),
         ("node-y", 4, &forked, Following::Diverged("so".to_owned())),
@@ -123,6 +127,7 @@ async fn longer_suffixes_of_other_replicas_are_appended_where_they_link() {
                 .insert((NodeId::from(node), stream), entries.clone());
         }
     }
+
     let opening = Opening {
         replicas: Arc::new(said),
         ..bench.opening_of("node-b")
@@ -135,6 +140,7 @@ async fn longer_suffixes_of_other_replicas_are_appended_where_they_link() {
     for (stream, had) in had.iter() {
         assert_eq!(bench.raw(stream).await[..had.len()], *had);
     }
+
     assert_whole(&bench).await;
     taken.close(soon()).await;
 }
@@ -146,6 +152,7 @@ async fn entries_of_a_higher_epoch_than_the_claims_are_not_appended_under_it() {
     let had = bench.raws().await;
     bench.handle().close(soon()).await;
     bench.pump.abort();
+
     bench
         .put_log(
             "same.db",
@@ -158,6 +165,7 @@ async fn entries_of_a_higher_epoch_than_the_claims_are_not_appended_under_it() {
         .await;
     // Epoch 99 stands in its entries, and it has not said so.
     let mut more = had.clone();
+
     let end = Header::read(&had.messages.last().expect("some").bytes)
         .expect("an entry")
         .tail();
@@ -171,6 +179,7 @@ async fn entries_of_a_higher_epoch_than_the_claims_are_not_appended_under_it() {
             .insert((NodeId::from("node-c"), M), more.messages.clone());
         Arc::new(said)
     };
+
     let opening = Opening {
         replicas: said(1),
         ..bench.opening()
@@ -180,11 +189,13 @@ async fn entries_of_a_higher_epoch_than_the_claims_are_not_appended_under_it() {
         .expect_err("not opened");
     assert!(matches!(error, OpenError::Failed(_)), "{error:?}");
     assert_eq!(bench.raw(M).await, had.messages, "nothing was appended");
+
     let opening = Opening {
         replicas: said(99),
         ..bench.opening()
     };
     let handle = in_time(crate::shard::open(opening)).await.expect("opens");
+
     assert_eq!(
         (handle.epoch(), &bench.raw(M).await[..more.messages.len()]),
         (Epoch(100), more.messages.as_slice())
@@ -197,6 +208,7 @@ async fn no_empty_history_is_served_while_another_replica_has_one() {
     let mut bench = talkative().await;
     let had = bench.raws().await;
     bench.handle().close(soon()).await;
+
     let empty = EmbeddedLog::open(&bench.folder.path().join("empty.db"))
         .await
         .expect("opens");
@@ -205,6 +217,7 @@ async fn no_empty_history_is_served_while_another_replica_has_one() {
         standing: vec![standing("node-c", 1, &had, Following::Live)],
         ..Said::default()
     };
+
     let opening = Opening {
         replicas: Arc::new(said),
         ..bench.opening_of("node-b")

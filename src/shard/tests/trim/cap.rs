@@ -13,6 +13,7 @@ async fn a_standby_that_cannot_checkpoint_does_not_stop_the_writes_of_its_owner_
         ))
     };
     let text = "x".repeat(10_000);
+
     // More than the log may hold, by twice; one that is refused for the moment is sent again.
     for _ in 0..80 {
         bench.clock.pass(Duration::from_secs(1));
@@ -25,11 +26,13 @@ async fn a_standby_that_cannot_checkpoint_does_not_stop_the_writes_of_its_owner_
         })
         .await;
     }
+
     assert_eq!(
         bench.handle().standbys(),
         [(NodeId::from("node-b"), false)],
         "what it lacks on its disk is gone"
     );
+
     bench.durable().await;
     bench
         .handle()
@@ -45,14 +48,17 @@ async fn what_stands_in_the_log_when_a_shard_is_opened_counts_towards_its_cap() 
     })
     .await;
     bench.create("c", &["alice"]).await;
+
     let text = "x".repeat(10_000);
     for _ in 0..9 {
         in_time(bench.execute(send("c", "alice", &text)))
             .await
             .expect("sent");
     }
+
     bench.at_rest().await;
     bench.restart().await;
+
     let stood = bench
         .handle()
         .0
@@ -68,10 +74,12 @@ async fn what_stands_in_the_log_when_a_shard_is_opened_counts_towards_its_cap() 
         }
     })
     .await;
+
     // Beyond the floor's share it is trimmed, the oldest first, and counts no more.
     for _ in 0..20 {
         in_time(async { while bench.execute(send("c", "alice", &text)).await.is_err() {} }).await;
     }
+
     bench.durable().await;
     in_time(async {
         while stood.borrow().bytes.messages > 0 {

@@ -173,13 +173,16 @@ impl<W> Appender<W> {
         {
             return;
         }
+
         self.rests_until = None;
         if let Some(sealed) = self.again.pop_front() {
             return self.send(sealed, lane);
         }
+
         if self.pending.is_empty() {
             return;
         }
+
         let mut bytes = HEADER_BYTES;
         let mut count = 0;
         for decided in self.pending.iter().take(ENTRY_RECORDS_MAX) {
@@ -189,12 +192,14 @@ impl<W> Appender<W> {
             }
             count += 1;
         }
+
         let records: Vec<Decided> = self.pending.drain(..count).collect();
         let encoded: Vec<Bytes> = records
             .iter()
             .map(|decided| decided.encoded.clone())
             .collect();
         self.pending_bytes -= encoded.iter().map(Bytes::len).sum::<usize>();
+
         let (entry, tail) = seal(&self.sealed, self.token.epoch, &encoded);
         let batch = Batch {
             shard: self.shard,
@@ -204,6 +209,7 @@ impl<W> Appender<W> {
             tail,
             bytes: entry,
         };
+
         telemetry::APPEND_RECORDS.record(f64::from(u32::try_from(count).unwrap_or(u32::MAX)), &[]);
         self.sealed = tail;
         self.send(

@@ -38,6 +38,7 @@ impl<W> Appender<W> {
             return Ended::Committed(Vec::new());
         };
         let is_new = sealed.batch.tail.offset > self.committed.offset;
+
         match end {
             Definite::Committed if is_new => {
                 let bytes = sealed.batch.bytes.len() as u64;
@@ -95,9 +96,11 @@ impl<W> Appender<W> {
             };
         };
         self.restored += 1;
+
         let (ends_at, committed, entries) = (found.offset, self.committed.offset, lost.len());
         tracing::warn!(%shard, stream, %ends_at, %committed, entries, "the log lost acknowledged entries; appending them again");
         telemetry::APPEND_RESTORED.add(entries as u64, &[("stream", stream)]);
+
         // The last one of `again` is the one that is not committed yet, when it is not in flight.
         let is_new = |one: &Sealed| one.batch.tail.offset > committed;
         let uncommitted = if is_new(&sealed) {
@@ -105,6 +108,7 @@ impl<W> Appender<W> {
         } else {
             self.again.pop_back().filter(is_new)
         };
+
         let uncommitted = uncommitted.map(|one| Sealed {
             doubted: true,
             ..one

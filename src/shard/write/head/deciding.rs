@@ -78,6 +78,7 @@ impl Head {
             mentions,
         };
         let kind = EventKind::message(id, send.source.clone(), content, send.reply_to);
+
         self.event(
             &send.conversation,
             now_ms,

@@ -86,6 +86,7 @@ impl Head {
             };
             (member.user, standing)
         });
+
         let gone = row.kept.into_iter().map(|kept| {
             let gone = Gone {
                 left: kept.left,
@@ -94,6 +95,7 @@ impl Head {
             };
             (kept.user, gone)
         });
+
         Self {
             title: row.title,
             admin: row.admin,
@@ -125,6 +127,7 @@ impl Head {
         else {
             return None;
         };
+
         let mut head = Self {
             title: title.clone(),
             admin: by.clone(),
@@ -141,6 +144,7 @@ impl Head {
             banned: BTreeSet::new(),
             gone: BTreeMap::new(),
         };
+
         head.join(participants, event.seq);
         Some(head)
     }
@@ -161,6 +165,7 @@ impl Head {
     pub(in crate::shard) fn advance(&mut self, event: &Event) {
         self.last_seq = event.seq;
         self.last_created = event.created;
+
         match &event.kind {
             EventKind::Created { .. } | EventKind::Edited { .. } | EventKind::Deleted { .. } => {}
             EventKind::Message { source, .. } => {

@@ -64,6 +64,7 @@ impl Head {
     fn as_they_were(&self, mut event: Event, by: Role) -> Event {
         let leads = matches!(by, Role::Admin | Role::Moderator);
         let at = event.created;
+
         if let EventKind::Joined {
             users,
             readers,
@@ -83,6 +84,7 @@ impl Head {
                 }
             }
         }
+
         event
     }
 

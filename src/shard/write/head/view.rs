@@ -24,6 +24,7 @@ impl Head {
         let shown = self.participants.iter().take(PARTICIPANTS_SHOWN_MAX);
         let participants = shown.map(|(user, standing)| self.shown(user, standing, now_ms));
         let own = self.participants.get(reader);
+
         Conversation {
             name: name.clone(),
             title: self.title.as_deref().map(str::to_owned),

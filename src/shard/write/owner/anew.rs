@@ -17,6 +17,7 @@ pub(super) fn undecided(waiter: Waiter) -> Option<Again> {
     if waiter.is_abandoned() {
         return None;
     }
+
     let (conversation, turn, kind) = match waiter {
         Waiter::Write(..) => return None,
         Waiter::Rests(asked, _) | Waiter::Later(asked) => {
@@ -57,6 +58,7 @@ pub(super) fn undecided(waiter: Waiter) -> Option<Again> {
             },
         ),
     };
+
     Some(Again {
         conversation,
         turn,

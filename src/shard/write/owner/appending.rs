@@ -34,6 +34,7 @@ impl Owner {
         self.unapplied
             .push_back((offset, Record::Event(Arc::clone(&event))));
         let state = self.conversations.entry(name.clone()).or_default();
+
         match &mut state.known {
             Known::Head(head) => head.advance(&event),
             known => {
@@ -43,18 +44,22 @@ impl Owner {
                 }
             }
         }
+
         state.tail.push_back((offset, Arc::clone(&event)));
         if event.kind.changes_rights() {
             state.members_changed = offset;
         }
+
         if let Some((id, message)) = messages::sent(&event) {
             self.messages.push(id, offset, message);
         }
+
         let seq = match &event.kind {
             EventKind::Message { .. } => Some(event.seq),
             EventKind::Edited { message_seq, .. } => Some(*message_seq),
             _ => None,
         };
+
         if let (Some(key), Some(seq)) = (&event.key, seq) {
             let used = UsedKey {
                 fingerprint: key.fingerprint,
@@ -63,6 +68,7 @@ impl Owner {
             };
             self.remember_key(&name, event.actor(), key, used);
         }
+
         offset
     }
 
@@ -105,6 +111,7 @@ impl Owner {
             self.index_recent.insert(of, (seq, offset));
             last = last.max(offset);
         }
+
         let accepted = Accepted::Done(Done::Indexed);
         if last <= self.appenders.messages.committed().offset {
             answer.send(Ok(accepted)).ok();

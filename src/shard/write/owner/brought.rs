@@ -21,11 +21,13 @@ impl Owner {
             return;
         };
         state.blocked = false;
+
         // Not there any more when other work was put before it.
         let mut asker = state.waiting.iter_mut().find(|work| work.lookup == lookup);
         if let Some(work) = &mut asker {
             work.lookup = 0;
         }
+
         match result {
             Ok(Looked::Head(row)) => {
                 telemetry::HEAD_LOOKUPS.add(1, &[("result", "fill")]);

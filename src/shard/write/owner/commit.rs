@@ -52,6 +52,7 @@ impl Owner {
             self.setup.outbox_due.send_replace(last.offset);
         }
         let mut again = Vec::new();
+
         // Answers first: whoever waits longest.
         while let Some(waiter) = self.appenders[stream].ready() {
             match waiter {
@@ -68,9 +69,11 @@ impl Owner {
                 }
             }
         }
+
         for decided in records {
             self.push(decided);
         }
+
         self.setup.committed[stream].send_replace(tail);
         // After the pushes: what is registered now gets only what is committed later.
         self.again(again);

@@ -97,6 +97,7 @@ impl Owner {
             asked.answer.send(outcome.map_err(ShardError::from)).ok();
             return;
         }
+
         if let Some(mut problem) = self.too_many_rest() {
             if outcome.is_ok() {
                 // An earlier request may have written it.
@@ -106,6 +107,7 @@ impl Owner {
             asked.answer.send(Err(problem.into())).ok();
             return;
         }
+
         // Nothing was written, and whoever cannot wait may say so; but not of what an earlier
         // request may have written.
         if outcome.is_err() {

@@ -141,9 +141,11 @@ impl Owner {
         let Some((changed, message)) = self.held(name, delete.message_id, facts) else {
             return unknown;
         };
+
         if let Some(problem) = self.not_all_read(EDITS_SINCE) {
             return rests(Offset(0), Err(problem));
         }
+
         let may = |action| head.may(&delete.by, action).map(drop);
         match deleted(&message, &delete.by, may) {
             Err(problem) => rests(changed, Err(problem)),

@@ -30,6 +30,7 @@ impl Owner {
         if !is_idle || !self.is_announced() {
             return;
         }
+
         if let Some(Holding::Ending(told)) = self
             .holding
             .take_if(|holding| matches!(holding, Holding::Ending(_)))

@@ -20,6 +20,7 @@ impl Owner {
             .receipts
             .retain_waiting(|waiter| !waiter.is_abandoned());
         self.log_progress();
+
         self.mark_time();
         // Also when nothing else happens here: other shards may need the memory.
         self.evict();

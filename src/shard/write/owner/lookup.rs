@@ -33,6 +33,7 @@ impl Owner {
         let (store, name) = (self.setup.store.clone(), name.clone());
         let (completions, permits) = (self.completions.clone(), Arc::clone(&self.lookups));
         let (applied, floor) = (self.setup.applied.clone(), self.fill_floor);
+
         drop(tokio::spawn(async move {
             let reached = match lookup {
                 Lookup::Head => applied_to(applied.messages, floor.messages).await,

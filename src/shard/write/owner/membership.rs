@@ -28,9 +28,11 @@ impl Owner {
                 Err(problem) => Verdict::Rests(offset, Err(problem)),
             };
         }
+
         if let Some(problem) = self.not_all_read(ROLES_SINCE).filter(|_| create.has_more()) {
             return Verdict::Rests(Offset(0), Err(problem));
         }
+
         let offset = self.append_event(begin_conversation(create, self.now()));
         match self.head(name) {
             Some(head) => Verdict::Written(
@@ -66,6 +68,7 @@ impl Owner {
             Some(EventKind::Left { .. }) => 1,
             _ => 0,
         };
+
         let written = event.map(|event| self.append_event(event));
         let offset = written.unwrap_or_else(|| self.last_touched(name));
         let done = self
@@ -77,6 +80,7 @@ impl Owner {
             offset,
             users,
         };
+
         match written {
             Some(at) => Verdict::Written(at, accepted),
             None => Verdict::Rests(offset, Ok(accepted)),

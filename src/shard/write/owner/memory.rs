@@ -110,18 +110,22 @@ mod tests {
         let mut shards: Vec<Taken> = (0..8).map(|_| Taken::new(Arc::clone(&all), 800)).collect();
         shards[0].change(0, 200);
         assert!(!shards[0].is_too_much(), "a quarter");
+
         shards[0].change(0, 1);
         assert!(shards[0].is_too_much());
+
         shards[0].change(201, 150);
         for shard in &mut shards[1..] {
             shard.change(0, 92);
         }
+
         assert!(!shards[0].is_too_much(), "together no more than they may");
         shards[1].change(92, 100);
         assert!(
             shards[0].is_too_much() && !shards[1].is_too_much(),
             "its share is 100"
         );
+
         drop(shards.remove(0));
         assert!(shards.iter().all(|shard| !shard.is_too_much()));
         assert_eq!(

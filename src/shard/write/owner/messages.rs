@@ -95,6 +95,7 @@ pub(super) fn sent(event: &Event) -> Option<(MessageId, HeldMessage)> {
     else {
         return None;
     };
+
     let at = Located {
         conversation: event.conversation.clone(),
         seq: event.seq,
@@ -106,6 +107,7 @@ pub(super) fn sent(event: &Event) -> Option<(MessageId, HeldMessage)> {
         data: data.clone(),
         mentions: mentions.clone(),
     };
+
     Some((
         *id,
         HeldMessage {

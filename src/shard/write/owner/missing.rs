@@ -49,6 +49,7 @@ impl Owner {
             let asks = facts.later.is_none() && unless.iter().any(|later| !later.stamped);
             asks.then(|| Lookup::Later(sender.clone(), unless.to_vec()))
         };
+
         match write {
             Write::Send(send) if participates(&send.source) => {
                 if let Some(id) = send.reply_to

@@ -31,18 +31,21 @@ impl Owner {
             Standing::Clear => None,
             Standing::InDoubt { since } | Standing::NotReplicated { since } => Some(since),
         };
+
         // Without space writes are refused, not parked; the lane has told why.
         let is_full = self.parking.is_full();
         let in_doubt = !is_full && since.is_some_and(|since| since.elapsed() >= STALLED_AFTER);
         let announced = self.is_announced();
         let proven = !self.setup.lease.has_ended(self.setup.clock.since_boot());
         let stalled = !announced || in_doubt || !proven || self.holding.is_some();
+
         // Each opening waits for its epoch; that is no event.
         if announced && stalled != self.parking.told {
             self.parking.told = stalled;
             let parked = self.parking.parked.len();
             tracing::info!(shard = %self.setup.shard, stalled, parked, "writes are parked, or decided again");
         }
+
         self.parking.stalled = stalled;
         if is_full {
             for (_, asked) in std::mem::take(&mut self.parking.parked) {
@@ -59,6 +62,7 @@ impl Owner {
             asked.answer.send(Err(no_space().into())).ok();
             return None;
         }
+
         let waits = parking.stalled
             || parking
                 .parked
@@ -67,6 +71,7 @@ impl Owner {
         if !waits {
             return Some(asked);
         }
+
         if parking.parked.len() >= parking.max {
             let problem = Problem::unavailable(
                 "the log does not answer and too many writes wait for it; retry later",
@@ -75,6 +80,7 @@ impl Owner {
         } else {
             parking.parked.insert(asked.turn, asked);
         }
+
         None
     }
 

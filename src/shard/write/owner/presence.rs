@@ -48,6 +48,7 @@ impl Owner {
             return Ok((Present { epoch, users }, is_young));
         };
         self.subscriptions.know(by);
+
         let known: Option<Vec<Presence>> = users
             .iter()
             .map(|watched| self.presences.watch(by.id(), watched, at))
@@ -64,11 +65,14 @@ impl Owner {
         for user in self.subscriptions.take_absent() {
             self.presences.went(&user, at);
         }
+
         for gone in self.subscriptions.take_forgotten() {
             self.presences.forget(gone);
         }
+
         self.presences.pass(at);
         let (shard, epoch) = (self.setup.shard, self.setup.token.epoch);
+
         for (watcher, changes) in self.presences.take_changes(at.now) {
             let push = Push::Presence {
                 shard,
@@ -85,6 +89,7 @@ impl Owner {
                 self.presences.missed(untold);
             }
         }
+
         if let Some((rows, shed)) = self.presences.take_rows(at.now) {
             telemetry::SEEN_SHED.add(shed, &[]);
             self.write_seen(rows);

@@ -43,9 +43,11 @@ impl Owner {
             .entry(user.clone())
             .or_default();
         let read = mark.1.max(standing.joined);
+
         if seq <= read {
             return Verdict::Rests(state.receipts_touched, Ok(Accepted::Done(Done::Marked)));
         }
+
         let delivered = if seq > mark.0 { seq } else { Seq(0) };
         *mark = (mark.0.max(seq), seq);
         let push = Push::Watermark {
@@ -57,6 +59,7 @@ impl Owner {
             targets: senders_between(head, read, seq, user),
             origin,
         };
+
         let advance = Advance {
             user: user.clone(),
             delivered,
@@ -87,6 +90,7 @@ impl Owner {
         if !state.head().is_some_and(|head| head.has(user)) {
             return unknown;
         }
+
         // A deletion that is not committed yet is waited for: see `receipt_waits`.
         let deleted = deleted
             || self
@@ -96,6 +100,7 @@ impl Owner {
         if deleted && reaction.is_some() {
             return Verdict::Rests(Offset(0), Err(message_deleted()));
         }
+
         let (conversation, user) = (name.clone(), user.clone());
         let push = Push::Reaction {
             conversation: name.clone(),
@@ -104,6 +109,7 @@ impl Owner {
             reaction,
             ts,
         };
+
         let record = Record::Reaction {
             conversation,
             message_id,
@@ -163,6 +169,7 @@ impl Owner {
         let Some(state) = self.conversations.get_mut(name) else {
             return;
         };
+
         // No one was given what is not committed, and its seq may yet be another message's.
         let last = state.committed_seq(committed);
         let unsure: Vec<&UserId> = delivered
@@ -173,12 +180,15 @@ impl Owner {
         let Known::Head(head) = &state.known else {
             return;
         };
+
         if head.participants.len() > DELIVERED_PARTICIPANTS_MAX {
             return;
         }
+
         let marks = state.marks.get_or_insert_default();
         let mut advances = Vec::new();
         let mut pushes = Vec::new();
+
         for (user, up_to) in delivered {
             let up_to = (*up_to).min(last);
             // A mark of someone whose joining is taken back would stay; the next one covers it.
@@ -210,6 +220,7 @@ impl Owner {
                 });
             }
         }
+
         if !advances.is_empty() {
             let record = Record::Advances {
                 conversation: name.clone(),

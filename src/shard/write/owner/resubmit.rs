@@ -27,13 +27,16 @@ impl Owner {
         if matches!(event.kind, EventKind::Deleted { .. }) {
             return (!is_known && facts.held.is_none()).then_some(Lookup::Held(id));
         }
+
         let source = event.actor();
         if !state.head().is_some_and(|head| head.has(source)) {
             return None;
         }
+
         if !is_known && facts.reply_to.is_none() {
             return Some(Lookup::At(id));
         }
+
         let key = event
             .key
             .as_ref()
@@ -81,6 +84,7 @@ impl Owner {
         if self.messages.now(*id).is_some() || is_there || id.slot() != name.slot() {
             return None;
         }
+
         if let Some(key) = &event.key {
             let of = (source.clone(), Arc::clone(&key.key));
             let in_memory = state.keys.contains_key(&of)
@@ -89,6 +93,7 @@ impl Owner {
                 return None;
             }
         }
+
         // Times never fall within a conversation.
         let created = event.created.max(head.last_created);
         Some(Event {
@@ -113,12 +118,14 @@ impl Owner {
         if message.at.deleted || self.not_all_read(EDITS_SINCE).is_some() {
             return None;
         }
+
         let (message_id, message_seq, by) = (*message_id, message.at.seq, by.clone());
         let kind = EventKind::Deleted {
             message_id,
             message_seq,
             by,
         };
+
         let (seq, created) = (head.last_seq.next(), event.created.max(head.last_created));
         let again = Event {
             seq,

@@ -68,6 +68,7 @@ pub(in crate::shard) fn spawn(setup: Setup) {
         taken: false,
         setup,
     };
+
     owner.remember_stamped();
     owner.announce();
     drop(tokio::spawn(owner.run(completed)));
@@ -92,6 +93,7 @@ impl Owner {
             receipts: mut receipts_applied,
         } = self.setup.applied.clone();
         let mut trimmed = self.setup.trimmed.clone();
+
         let stop = loop {
             tokio::select! {
                 biased;

@@ -27,6 +27,7 @@ impl Owner {
             asked.answer.send(Err(ShardError::NotOwner)).ok();
             return;
         }
+
         let Some(asked) = self.park(asked) else {
             return;
         };
@@ -34,6 +35,7 @@ impl Owner {
             asked.answer.send(Err(problem.into())).ok();
             return;
         }
+
         if let Write::Change {
             conversation: None,
             change,
@@ -42,9 +44,11 @@ impl Owner {
             let id = change.message_id();
             return self.seek(asked, id);
         }
+
         if let Some(conversation) = asked.write.conversation().cloned() {
             return self.work(&conversation, WorkKind::Write(asked));
         }
+
         if let Asked {
             write: Write::Index(changes),
             fate,
@@ -90,6 +94,7 @@ impl Owner {
             asked.answer.send(Err(problem.into())).ok();
             return;
         }
+
         self.looked_up += 1;
         let lookup = self.looked_up;
         let known = self
@@ -99,6 +104,7 @@ impl Owner {
         if known.is_none() {
             self.ask_file(id, lookup);
         }
+
         self.sought.0.push_back(Seeking {
             asked,
             lookup,

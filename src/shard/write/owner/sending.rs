@@ -29,6 +29,7 @@ impl Owner {
             return refused(not_participant());
         };
         let hashed = self.setup.agreed.of_send(send);
+
         if let Some(used) = self.used_before(state, name, (&send.source, send.key.as_ref()), facts)
         {
             let until = used.offset.max(members_changed);
@@ -43,27 +44,33 @@ impl Owner {
                 }),
             );
         }
+
         if let Err(problem) = head.may_write(&send.source, Action::Send, self.now()) {
             return refused(problem);
         }
+
         if let Some((until, problem)) = send
             .reply_to
             .and_then(|id| self.refused_reply(name, id, facts))
         {
             return Verdict::Rests(until.max(members_changed), Err(problem));
         }
+
         if let Some(problem) = self.not_all_read(EDITS_SINCE).filter(|_| send.has_more()) {
             return refused(problem);
         }
+
         if self.was_overtaken(state, name, (&send.source, &send.unless), facts) {
             return Verdict::Rests(self.last_touched(name), Err(overtaken()));
         }
+
         let event = head.decide_send(send, hashed.to_write(), self.now(), rand::random());
         let Some(message) = message_of(&event) else {
             return refused(Problem::unavailable(
                 "the message could not be built; retry",
             ));
         };
+
         Verdict::Written(
             self.append_event(event),
             Accepted::Done(Done::Sent {

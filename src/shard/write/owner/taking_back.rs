@@ -24,6 +24,7 @@ impl Owner {
             Problem::unavailable("the log refused to write; nothing was written, retry later")
         };
         let mut again = Vec::new();
+
         for (offset, waiter) in self.appenders[stream].take_waiting() {
             match waiter {
                 _ if offset <= committed => fail(waiter, false),
@@ -31,6 +32,7 @@ impl Owner {
                 waiter => again.extend(undecided(waiter)),
             }
         }
+
         match stream {
             Stream::Messages => self.take_back_messages(committed),
             Stream::Receipts => {
@@ -55,6 +57,7 @@ impl Owner {
                 self.outbox_progress = self.outbox_progress.max(Some(upto));
             }
         }
+
         for state in self.conversations.values_mut() {
             state.known = Known::No;
             state.tail.retain(|(offset, _)| *offset <= committed);
@@ -63,10 +66,12 @@ impl Owner {
             state.bans_touched = state.bans_touched.min(committed);
             state.weigh(&mut self.heads_taken);
         }
+
         self.take_back_stamped(committed);
         self.messages.take_back(committed);
         self.index_touched.clear();
         self.index_recent.clear();
+
         for (offset, record) in &self.unapplied {
             if let Record::Index(change) = record {
                 self.index_touched.insert(change.user.clone(), *offset);

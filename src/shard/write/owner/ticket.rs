@@ -51,6 +51,7 @@ impl Owner {
                 }
             }
         };
+
         if until <= self.appenders.messages.committed().offset || answer.is_closed() {
             answer.send(outcome).ok();
         } else if let Some(problem) = self.too_many_rest() {
@@ -85,6 +86,7 @@ impl Owner {
         let Some(state) = self.conversations.get(name) else {
             return;
         };
+
         if state.is_leaving(&user, committed) {
             let ticket = self.committed_ticket(name);
             if !answer.is_closed() {
@@ -93,6 +95,7 @@ impl Owner {
             }
             return;
         }
+
         if let Some(until) = state.standing_changes(&user, committed) {
             if let Some(problem) = self.too_many_rest() {
                 return drop(answer.send(Err(problem)));
@@ -108,11 +111,13 @@ impl Owner {
                 },
             );
         }
+
         let participates = state.head().is_some_and(|head| head.has(&user));
         let ticket = self.ticket(name, &user);
         if answer.is_closed() {
             return;
         }
+
         let admission = if participates {
             self.subscriptions.add(&subscriber, name, &user);
             Admission::Participant(ticket)
@@ -143,6 +148,7 @@ impl Owner {
             self.appenders.messages.committed().offset,
             self.appenders.receipts.committed().offset,
         );
+
         Ticket {
             tail: state.committed_tail(committed),
             last_seq: state.committed_seq(committed),
@@ -176,6 +182,7 @@ impl Owner {
             messages: of_index.min(committed.messages),
             receipts: Offset(0),
         };
+
         for state in conversations
             .iter()
             .filter_map(|name| self.conversations.get(name))
@@ -187,6 +194,7 @@ impl Owner {
                 .receipts
                 .max(state.receipts_touched.min(committed.receipts));
         }
+
         touched
     }
 }

@@ -40,11 +40,13 @@ impl Owner {
         {
             return;
         }
+
         self.marks.last = now;
         let (began_ms, began) = self.marks.began;
         let ts = began_ms + u64::try_from(now.saturating_sub(began).as_millis()).unwrap_or(0);
         let (epoch, node) = (self.setup.token.epoch, self.setup.node.clone());
         let record = Record::EpochStart { epoch, node, ts };
+
         for stream in Stream::BOTH {
             let last = self.appenders[stream].last();
             if self.marks.at[stream] == last {

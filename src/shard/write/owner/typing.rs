@@ -55,6 +55,7 @@ impl Owner {
         let Some(state) = self.conversations.get(name) else {
             return;
         };
+
         // Whether they may hangs on what may yet be taken back: nothing is told, and nothing
         // refused.
         let is_unsure = state.rights_change(user, committed);
@@ -68,6 +69,7 @@ impl Owner {
             Ok(()) => "dropped",
             Err(_) => "refused",
         };
+
         telemetry::TYPING.add(1, &[("result", result)]);
         answer.send(allowed).ok();
     }

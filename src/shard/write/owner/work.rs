@@ -39,14 +39,17 @@ impl Owner {
             facts: Facts::default(),
             lookup: 0,
         };
+
         if !self.conversations.contains_key(name) {
             self.order.push_back(name.clone());
         }
+
         let state = self.conversations.entry(name.clone()).or_default();
         state.used = true;
         if !matches!(state.known, Known::No) {
             telemetry::HEAD_LOOKUPS.add(1, &[("result", "hit")]);
         }
+
         if state.waiting.len() >= WAITING_MAX {
             // Those whose callers have left take nobody's place; the first one's look-up may be
             // under way.
@@ -56,6 +59,7 @@ impl Owner {
                 .retain(|waiting| waiting.lookup != 0 || waiting.kind.has_caller());
             self.waiting -= before - state.waiting.len();
         }
+
         if state.waiting.len() >= WAITING_MAX || self.waiting >= WAITING_OF_ALL_MAX {
             refuse(
                 work,
@@ -63,6 +67,7 @@ impl Owner {
             );
             return self.evict();
         }
+
         state.waiting.push_back(work);
         self.waiting += 1;
         if !state.blocked {
@@ -75,6 +80,7 @@ impl Owner {
     pub(super) fn again(&mut self, mut works: Vec<Again>) {
         works.sort_by_key(|again| again.turn);
         let mut names: Vec<ConversationName> = Vec::new();
+
         for Again {
             conversation, kind, ..
         } in works.into_iter().rev()
@@ -95,6 +101,7 @@ impl Owner {
             self.waiting += 1;
             names.push(conversation);
         }
+
         names.sort_unstable();
         names.dedup();
         for name in names {
@@ -150,6 +157,7 @@ impl Owner {
                 return;
             }
         }
+
         if let Some(state) = self.conversations.get_mut(name) {
             state.weigh(&mut self.heads_taken);
         }
@@ -173,6 +181,7 @@ impl Owner {
         if matches!(state.known, Known::No) {
             return Step::Needs(Lookup::Head, Box::new(work));
         }
+
         match work.kind {
             WorkKind::Write(asked) => return self.step_write(name, asked, work.facts),
             // Gathered again until the log answers.
@@ -206,6 +215,7 @@ impl Owner {
             }
             WorkKind::Typing { user, on, answer } => self.decide_typing(name, &user, on, answer),
         }
+
         Step::Finished
     }
 
@@ -213,12 +223,14 @@ impl Owner {
         let Some(asked) = self.park(asked) else {
             return Step::Finished;
         };
+
         if Instant::now() >= asked.deadline {
             let problem =
                 Problem::unavailable("the shard did not get to this request in time; retry");
             asked.answer.send(Err(problem.into())).ok();
             return Step::Finished;
         }
+
         if let Some(until) = self.receipt_waits(name, &asked.write) {
             match self.too_many_rest() {
                 Some(problem) => drop(asked.answer.send(Err(problem.into()))),
@@ -229,6 +241,7 @@ impl Owner {
             }
             return Step::Finished;
         }
+
         if let Some(lookup) = self.missing(name, &asked.write, &facts) {
             return Step::Needs(
                 lookup,
@@ -239,10 +252,12 @@ impl Owner {
                 }),
             );
         }
+
         // From here on it may appear; a caller who has left before was told that it will not.
         if asked.fate.decide() {
             self.decide(name, asked, &facts);
         }
+
         Step::Finished
     }
 }

@@ -73,18 +73,22 @@ fn a_full_queue_drops_until_the_node_was_told_to_subscribe_again() {
         let (event, push) = left("x", seq);
         subscriptions.push_event(&event, &push);
     }
+
     assert!(matches!(queue.try_recv(), Ok(Push::Event { event, .. }) if event.seq == Seq(2)));
     let (event, push) = left("x", 5);
     subscriptions.push_event(&event, &push);
+
     assert!(
         queue.try_recv().is_err(),
         "nothing comes before the node was told"
     );
+
     subscriptions.tell_lagged();
     assert!(matches!(
         queue.try_recv(),
         Ok(Push::Resubscribe { shard: ShardId(1) })
     ));
+
     let (event, push) = left("x", 6);
     subscriptions.push_event(&event, &push);
     assert!(matches!(queue.try_recv(), Ok(Push::Event { event, .. }) if event.seq == Seq(6)));
@@ -98,6 +102,7 @@ fn what_may_be_missing_takes_half_of_a_queue_at_most_and_nobody_subscribes_again
     for member in ["a", "b"] {
         subscriptions.add(&node, &name("c"), &user(member));
     }
+
     let typing = Push::Typing {
         conversation: name("c"),
         user: user("a"),
@@ -110,11 +115,13 @@ fn what_may_be_missing_takes_half_of_a_queue_at_most_and_nobody_subscribes_again
     let (event, push) = left("x", 2);
     subscriptions.push_event(&event, &push);
     subscriptions.tell_lagged();
+
     let queued: Vec<_> = std::iter::from_fn(|| queue.try_recv().ok()).collect();
     assert!(
         matches!(queued[..], [.., Push::Event { .. }]) && queued.len() == 5,
         "{queued:?}"
     );
+
     subscriptions.remove(node.id(), &name("c"), &user("b"));
     assert_eq!(subscriptions.push_spare(&name("c"), &typing, &user("a")), 0);
     assert!(queue.try_recv().is_err(), "nobody but the typist is there");

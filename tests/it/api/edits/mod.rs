@@ -66,10 +66,12 @@ async fn an_edit_is_seen_by_every_read_and_told_live_with_the_whole_new_content(
     let (alice, bob) = (&group.admin, &group.members[0]);
     let mut socket = Socket::ready(&server, bob.user()).await;
     let sent = alice.say(&group.name, "first").await;
+
     assert_eq!(
         (&sent["data"], &sent["mentions"], &sent["deleted_by"]),
         (&Value::Null, &json!([]), &Value::Null)
     );
+
     let body = json!({"text": "second", "data": {"b": 1.5, "a": [true]}, "mentions": [bob.user(), "nobody-here"]});
     let edited = patch(alice, &sent, &body).await.expect(200);
     assert_eq!(
@@ -81,6 +83,7 @@ async fn an_edit_is_seen_by_every_read_and_told_live_with_the_whole_new_content(
         (&edited["data"], &edited["mentions"]),
         (&body["data"], &json!([bob.user()]))
     );
+
     for client in [alice, bob] {
         for one in shown(client, &group.name, &sent).await {
             for field in [
@@ -98,10 +101,12 @@ async fn an_edit_is_seen_by_every_read_and_told_live_with_the_whole_new_content(
             }
         }
     }
+
     let live = socket
         .until("the edit", |frame| frame["kind"] == "edited")
         .await;
     let events = alice.all_events(&group.name).await;
+
     assert_eq!(live, events[2], "live as in /events");
     assert_eq!(
         (
@@ -116,6 +121,7 @@ async fn an_edit_is_seen_by_every_read_and_told_live_with_the_whole_new_content(
         ("second", &body["data"], None)
     );
     assert_eq!(live["mentions"], json!([bob.user()]));
+
     let list = alice.get("/v1/conversations").await.expect(200);
     assert_eq!(list.list("items")[0]["last_message"]["text"], "second");
 }
@@ -134,6 +140,7 @@ async fn what_an_edit_does_not_name_stays_and_null_takes_the_data_away() {
         (&sent["data"], &sent["mentions"]),
         (&body["data"], &json!([bob.user()]))
     );
+
     let text = patch(alice, &sent, &json!({"text": "second"}))
         .await
         .expect(200);
@@ -148,6 +155,7 @@ async fn what_an_edit_does_not_name_stays_and_null_takes_the_data_away() {
         (cleared.text("text"), &cleared["data"], &cleared["mentions"]),
         ("second", &Value::Null, &json!([]))
     );
+
     // The same again is no event.
     for same in [
         json!({"text": "second"}),
@@ -156,6 +164,7 @@ async fn what_an_edit_does_not_name_stays_and_null_takes_the_data_away() {
     ] {
         assert_eq!(patch(alice, &sent, &same).await.expect(200), cleared);
     }
+
     assert_eq!(alice.all_events(&group.name).await.len(), 4);
 }
 
@@ -178,6 +187,7 @@ async fn data_comes_back_with_its_names_in_their_order() {
         )
         .await;
     let sent = answer.expect(201);
+
     let events = alice.get(&group.path("/events?after=1")).await;
     let by_id = alice.get(&path(&sent)).await;
     let history = alice.get(&group.path("/messages")).await;
@@ -185,6 +195,7 @@ async fn data_comes_back_with_its_names_in_their_order() {
         let text = String::from_utf8_lossy(&answer.body).into_owned();
         assert!(text.contains(&format!("\"data\":{data}")), "{text}");
     }
+
     let nested = |depth: usize| {
         format!(
             "{}{{}}{}",
@@ -192,6 +203,7 @@ async fn data_comes_back_with_its_names_in_their_order() {
             "}".repeat(depth - 1)
         )
     };
+
     let refused = [
         ("[]".to_owned(), 400, "invalid"),
         ("7".to_owned(), 400, "invalid"),
@@ -205,6 +217,7 @@ async fn data_comes_back_with_its_names_in_their_order() {
             "too_large",
         ),
     ];
+
     for (data, status, code) in refused {
         let body = format!(r#"{{"text":"x","data":{data}}}"#);
         for (method, path) in [
@@ -217,6 +230,7 @@ async fn data_comes_back_with_its_names_in_their_order() {
                 .refused(status, code);
         }
     }
+
     assert_eq!(alice.all_events(&group.name).await.len(), 2);
 }
 
@@ -226,6 +240,7 @@ async fn a_malformed_edit_is_refused_and_says_why() {
     let group = Group::create(&server, 1).await;
     let alice = &group.admin;
     let sent = alice.say(&group.name, "first").await;
+
     for body in [
         json!({}),
         json!({"text": ""}),
@@ -237,6 +252,7 @@ async fn a_malformed_edit_is_refused_and_says_why() {
     ] {
         patch(alice, &sent, &body).await.refused(400, "invalid");
     }
+
     patch(alice, &sent, &json!({"mentions": ["a b"]}))
         .await
         .refused(400, "invalid_name");
@@ -255,6 +271,7 @@ async fn a_malformed_edit_is_refused_and_says_why() {
             .await
             .refused(404, "message_unknown");
     }
+
     let answer = alice.put(&path(&sent), &json!({})).await;
     answer.refused(405, "method_not_allowed");
     assert_eq!(answer.header("allow"), "DELETE, GET, HEAD, PATCH");

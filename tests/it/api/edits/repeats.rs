@@ -21,6 +21,7 @@ async fn keys_of_sends_and_edits_are_one_space_and_a_repeat_is_the_message_as_it
         .await
         .expect(201);
     let edit = json!({"text": "edited"});
+
     let edited = patch_with(alice, &sent, &edit, &keyed("edit"))
         .await
         .expect(200);
@@ -33,6 +34,7 @@ async fn keys_of_sends_and_edits_are_one_space_and_a_repeat_is_the_message_as_it
             .expect(200)["text"],
         "edited again"
     );
+
     assert_eq!(
         alice
             .post_with_key(&messages, &text, "send")
@@ -41,6 +43,7 @@ async fn keys_of_sends_and_edits_are_one_space_and_a_repeat_is_the_message_as_it
         "edited again"
     );
     assert_eq!(alice.all_events(&group.name).await.len(), 4);
+
     patch_with(alice, &sent, &json!({"text": "other"}), &keyed("edit"))
         .await
         .refused(422, "idempotency_conflict");
@@ -53,6 +56,7 @@ async fn keys_of_sends_and_edits_are_one_space_and_a_repeat_is_the_message_as_it
         .refused(422, "idempotency_conflict");
     // What changes nothing uses its key up too.
     let same = json!({"text": "edited again"});
+
     patch_with(alice, &sent, &same, &keyed("same"))
         .await
         .expect(200);
@@ -65,6 +69,7 @@ async fn keys_of_sends_and_edits_are_one_space_and_a_repeat_is_the_message_as_it
             .expect(200)["text"],
         "last"
     );
+
     delete(alice, &sent).await.expect(204);
     for again in [
         patch_with(alice, &sent, &edit, &keyed("edit"))
@@ -80,6 +85,7 @@ async fn keys_of_sends_and_edits_are_one_space_and_a_repeat_is_the_message_as_it
             (&json!(true), &json!(""), &edited["id"])
         );
     }
+
     let absent_is_null = json!({"text": "once", "data": null, "mentions": []});
     assert_eq!(
         alice
@@ -88,6 +94,7 @@ async fn keys_of_sends_and_edits_are_one_space_and_a_repeat_is_the_message_as_it
             .expect(200)["id"],
         sent["id"]
     );
+
     let more = json!({"text": "once", "data": {}});
     alice
         .post_with_key(&messages, &more, "send")
@@ -108,15 +115,18 @@ async fn a_socket_edits_and_deletes_in_the_order_of_its_frames() {
     let send = json!({"t": "send", "conversation": group.name, "text": "by frame", "data": {"b": 1, "a": 2},
         "mentions": [bob.user()]});
     let sent = socket.request(send).await["result"].clone();
+
     assert_eq!(
         (&sent["data"], &sent["mentions"]),
         (&json!({"a": 2, "b": 1}), &json!([bob.user()]))
     );
+
     let edit = |text: &str| json!({"t": "edit", "message_id": sent["id"], "text": text});
     let mut posted = Vec::new();
     for number in 0..20 {
         posted.push(socket.post(edit(&format!("edit {number}"))).await);
     }
+
     for reference in &posted {
         let answer = socket
             .find("its answer", |frame| frame["ref"] == reference.as_str())
@@ -127,14 +137,17 @@ async fn a_socket_edits_and_deletes_in_the_order_of_its_frames() {
             "{answer}"
         );
     }
+
     assert_eq!(bob.get(&path(&sent)).await.expect(200)["text"], "edit 19");
     let keyed = json!({"t": "edit", "message_id": sent["id"], "data": null, "client_id": "mine"});
     assert!(socket.request(keyed.clone()).await["result"]["data"].is_null());
+
     let other = json!({"t": "edit", "message_id": sent["id"], "text": "x", "client_id": "mine"});
     assert_eq!(
         socket.request(other).await["problem"]["code"],
         "idempotency_conflict"
     );
+
     for bad in [
         json!({"t": "edit", "message_id": sent["id"]}),
         json!({"t": "edit", "message_id": sent["id"], "text": null}),
@@ -143,19 +156,23 @@ async fn a_socket_edits_and_deletes_in_the_order_of_its_frames() {
     ] {
         assert_eq!(socket.request(bad).await["problem"]["code"], "invalid");
     }
+
     let gone = socket
         .request(json!({"t": "delete", "message_id": sent["id"]}))
         .await;
     assert_eq!((gone.text("t"), &gone["result"]), ("ok", &Value::Null));
+
     assert_eq!(
         socket.request(edit("late")).await["problem"]["code"],
         "message_deleted"
     );
+
     let unknown = json!({"t": "delete", "message_id": "nonsense"});
     assert_eq!(
         socket.request(unknown).await["problem"]["code"],
         "message_unknown"
     );
+
     let seqs = 2 + 20 + 1 + 1;
     socket.until_seq(&group.name, seqs).await;
     assert_eq!(
@@ -172,23 +189,28 @@ async fn a_resume_shows_messages_as_they_stand_now() {
     let (alice, bob) = (&group.admin, &group.members[0]);
     let kept = alice.say(&group.name, "kept").await;
     let gone = alice.say(&group.name, "gone for good").await;
+
     for text in ["once", "twice"] {
         patch(alice, &kept, &json!({"text": text}))
             .await
             .expect(200);
     }
+
     patch(alice, &gone, &json!({"text": "gone for good, edited"}))
         .await
         .expect(200);
     delete(alice, &gone).await.expect(204);
+
     let mut socket = Socket::open_at(&server, bob.user(), "/v1/ws?resume=wait").await;
     socket
         .send(&json!({"t": "resume", "positions": {group.name.as_str(): 1}}))
         .await;
     socket.until_t("ready").await;
+
     let changes = socket.changes(&group.name);
     let seqs: Vec<u64> = changes.iter().map(|frame| frame.number("seq")).collect();
     assert_eq!(seqs, (2..=7).collect::<Vec<_>>());
+
     let texts: Vec<&Value> = changes.iter().map(|frame| &frame["text"]).collect();
     assert_eq!(
         texts,
@@ -201,11 +223,13 @@ async fn a_resume_shows_messages_as_they_stand_now() {
             &Value::Null
         ]
     );
+
     let superseded: Vec<bool> = changes
         .iter()
         .map(|frame| frame["superseded"] == true)
         .collect();
     assert_eq!(superseded, [false, false, true, false, true, false]);
+
     assert_eq!(
         json!(changes),
         json!(bob.all_events(&group.name).await[1..]),

@@ -6,6 +6,7 @@ use super::*;
 async fn malformed_json_is_told_with_its_position() {
     let server = shared();
     let group = Group::create(&server, 1).await;
+
     for (body, position) in [
         ("{\n\"text\": x}", "line 2"),
         ("{\"text\":\"x\"", "column 11"),
@@ -18,6 +19,7 @@ async fn malformed_json_is_told_with_its_position() {
         let problem = answer.refused(400, "invalid");
         assert!(problem.text("detail").contains(position), "{problem}");
     }
+
     for body in [
         &b"\xff\xfe"[..],
         b"{\"text\":\"\xff\"}",
@@ -32,12 +34,14 @@ async fn malformed_json_is_told_with_its_position() {
             .await;
         answer.refused(400, "invalid");
     }
+
     let deep = "[".repeat(60_000);
     let answer = group
         .admin
         .call(Method::POST, &group.path("/messages"), &[JSON], deep.into())
         .await;
     answer.refused(400, "invalid");
+
     assert_eq!(
         group
             .admin
@@ -53,6 +57,7 @@ async fn malformed_json_is_told_with_its_position() {
 async fn the_content_type_may_have_parameters_and_any_case() {
     let server = shared();
     let group = Group::create(&server, 1).await;
+
     for kind in [
         "application/json; charset=utf-8",
         "Application/JSON",
@@ -71,6 +76,7 @@ async fn the_content_type_may_have_parameters_and_any_case() {
             .await
             .expect(201);
     }
+
     for kind in [
         "application/jsonx",
         "text/json",
@@ -105,9 +111,11 @@ async fn a_body_far_too_large_still_gets_its_413() {
             .await;
         answer.refused(413, "too_large");
     }
+
     // Just within the limit of a body, and too long only as a text.
     let body = json!({"text": "x".repeat(128 * 1024 - 11)}).to_string();
     assert_eq!(body.len(), 128 * 1024);
+
     let answer = group
         .admin
         .call(Method::POST, &group.path("/messages"), &[JSON], body.into())

@@ -17,6 +17,7 @@ async fn the_request_id_is_the_clients_when_it_is_harmless() {
                 .await
         }
     };
+
     for id in ["abc-1.2_3".to_owned(), "x".repeat(64)] {
         assert_eq!(
             get("/v1/conversations", id.clone())
@@ -29,6 +30,7 @@ async fn the_request_id_is_the_clients_when_it_is_harmless() {
             .refused(404, "not_found");
         assert_eq!(problem.text("request_id"), id);
     }
+
     for id in [
         "x".repeat(65),
         "a b".to_owned(),
@@ -39,6 +41,7 @@ async fn the_request_id_is_the_clients_when_it_is_harmless() {
         let answer = get("/v1/nothing", id.clone()).await;
         assert_ne!(answer.refused(404, "not_found").text("request_id"), id);
     }
+
     let (one, two) = (
         alice.get("/v1/conversations").await,
         alice.get("/v1/conversations").await,
@@ -59,6 +62,7 @@ async fn a_browser_on_localhost_may_ask_first_without_a_token() {
             "authorization,content-type,idempotency-key",
         ),
     ];
+
     let answer = client
         .call(
             Method::OPTIONS,
@@ -69,17 +73,20 @@ async fn a_browser_on_localhost_may_ask_first_without_a_token() {
         .await;
     assert!(matches!(answer.status, 200 | 204), "{answer:?}");
     assert_eq!(answer.header("access-control-allow-origin"), origin);
+
     let lower = |name: &str| answer.header(name).to_ascii_lowercase();
     assert!(
         lower("access-control-allow-methods").contains("post"),
         "{answer:?}"
     );
+
     for header in ["authorization", "content-type", "idempotency-key"] {
         assert!(
             lower("access-control-allow-headers").contains(header),
             "{header}: {answer:?}"
         );
     }
+
     let alice = server.client(&unique("alice"));
     let answer = alice
         .call(
@@ -90,12 +97,14 @@ async fn a_browser_on_localhost_may_ask_first_without_a_token() {
         )
         .await;
     assert_eq!(answer.header("access-control-allow-origin"), origin);
+
     let exposed = answer
         .header("access-control-expose-headers")
         .to_ascii_lowercase();
     for header in ["location", "retry-after", "x-request-id", "rookery-stale"] {
         assert!(exposed.contains(header), "{header}: {exposed}");
     }
+
     let foreign = [
         ("origin", "https://evil.example"),
         ("access-control-request-method", "POST"),
@@ -138,6 +147,7 @@ async fn what_is_no_http_harms_nobody() {
             "{answer:?}"
         );
     }
+
     let alice = server.client(&unique("alice"));
     let list: Value = alice.get("/v1/conversations").await.expect(200);
     assert!(list.list("items").is_empty());

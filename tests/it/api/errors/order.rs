@@ -53,6 +53,7 @@ fn order_of_checks(mine: &str, foreign: &str) -> Vec<Row> {
         format!("/v1/conversations/{mine}/messages"),
         format!("/v1/conversations/{foreign}/messages"),
     );
+
     vec![
         // The path comes before the token, the method too.
         row(Method::GET, "/v1/nothing", (404, "not_found")).anonymous(),
@@ -127,6 +128,7 @@ async fn checks_come_in_their_order() {
         Group::create(&server, 1).await,
         Group::create(&server, 1).await,
     );
+
     for row in order_of_checks(&group.name, &others.name) {
         let client = if row.token {
             group.admin.clone()

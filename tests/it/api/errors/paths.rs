@@ -8,6 +8,7 @@ async fn what_is_not_allowed_tells_what_is() {
     let group = Group::create(&server, 1).await;
     let message = group.admin.say(&group.name, "x").await;
     let of_message = |rest: &str| format!("/v1/messages/{}{rest}", message.text("id"));
+
     for (path, allowed) in [
         ("/v1/conversations".to_owned(), &["GET", "HEAD", "POST"][..]),
         (group.path(""), &["GET", "HEAD", "PATCH"]),
@@ -38,6 +39,7 @@ async fn what_is_not_allowed_tells_what_is() {
 async fn head_is_get_without_the_body() {
     let server = shared();
     let group = Group::create(&server, 1).await;
+
     for (path, status) in [
         (group.path("/messages"), 200),
         ("/v1/conversations".to_owned(), 200),
@@ -57,6 +59,7 @@ async fn head_is_get_without_the_body() {
                 .starts_with("application/json")
         );
     }
+
     let refused = server
         .client(&unique("mallory"))
         .call(Method::HEAD, &group.path(""), &[], Bytes::new())
@@ -70,6 +73,7 @@ async fn unknown_query_parameters_are_400_everywhere() {
     let group = Group::create(&server, 1).await;
     let message = group.admin.say(&group.name, "x").await;
     let message_path = format!("/v1/messages/{}", message.text("id"));
+
     for path in [
         "/v1/conversations".to_owned(),
         group.path(""),
@@ -87,6 +91,7 @@ async fn unknown_query_parameters_are_400_everywhere() {
             .await
             .refused(400, "invalid");
     }
+
     group
         .admin
         .post(&group.path("/messages?x=1"), &json!({"text": "x"}))
@@ -105,6 +110,7 @@ async fn everything_is_also_served_without_the_version() {
     let name = made.text("name");
     let path = format!("/conversations/{name}/messages");
     let sent = alice.post(&path, &json!({"text": "x"})).await.expect(201);
+
     assert_eq!(
         alice.get(&path).await.expect(200).list("items"),
         std::slice::from_ref(&sent)
@@ -116,6 +122,7 @@ async fn everything_is_also_served_without_the_version() {
             .expect(200),
         sent
     );
+
     assert_eq!(
         alice
             .get(&format!("/v1/conversations/{name}"))

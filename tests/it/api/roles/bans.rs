@@ -25,6 +25,7 @@ async fn a_ban_removes_and_keeps_out_until_it_is_ended() {
         .until("the ban", |frame| frame["kind"] == "left")
         .await;
     assert_eq!(left["banned"], true);
+
     assert_eq!(left.get("reason"), None);
     bob.get(&group.path(""))
         .await
@@ -34,34 +35,42 @@ async fn a_ban_removes_and_keeps_out_until_it_is_ended() {
         .await
         .refused(403, "banned");
     assert!(refused.text("detail").contains(bob.user()), "{refused}");
+
     let view = admin.get(&group.path("")).await.expect(200);
     assert_eq!(view.number("participants_count"), 2, "nobody was added");
+
     let listed = bans(admin, &group, "").await;
     let one = &listed.list("items")[0];
     assert_eq!(
         (one.text("user"), one.text("by"), one.text("reason")),
         (bob.user(), admin.user(), "spam")
     );
+
     // Again: another reason, no event; a plain `left` has no `banned`.
     let seq = view.number("last_seq");
     ban(admin, &group, bob.user(), &json!({"reason": null}))
         .await
         .expect(204);
     let path = group.path(&format!("/bans/{}", bob.user()));
+
     let bodyless = admin
         .call(Method::PUT, &path, &[], bytes::Bytes::new())
         .await;
     bodyless.expect(204);
     let listed = bans(admin, &group, "").await;
     assert_eq!(listed.list("items")[0]["reason"], Value::Null);
+
     for _ in 0..2 {
         admin.delete(&path).await.expect(204);
     }
+
     assert_eq!(bans(admin, &group, "").await.list("items").len(), 0);
     let view = admin.get(&group.path("")).await.expect(200);
     assert_eq!(view.number("last_seq"), seq);
+
     admin.add(&group.name, &[bob.user()]).await.expect(200);
     carol.remove(&group.name, carol.user()).await.expect(204);
+
     let events = admin.all_events(&group.name).await;
     let last = events.last().expect("events");
     assert_eq!((last.text("kind"), last.get("banned")), ("left", None));
@@ -75,6 +84,7 @@ async fn bans_are_for_those_who_lead_and_are_listed_by_name() {
     for name in ["u-c", "u-a", "u-b"] {
         ban(admin, &group, name, &json!({})).await.expect(204);
     }
+
     let first = bans(admin, &group, "?limit=2").await;
     let names = |page: &Value| -> Vec<String> {
         page.list("items")
@@ -82,15 +92,18 @@ async fn bans_are_for_those_who_lead_and_are_listed_by_name() {
             .map(|one| one.text("user").to_owned())
             .collect()
     };
+
     assert_eq!(
         (names(&first), first.text("next")),
         (vec!["u-a".to_owned(), "u-b".to_owned()], "u-b")
     );
+
     let rest = bans(admin, &group, "?limit=2&after=u-b").await;
     assert_eq!(
         (names(&rest), &rest["next"]),
         (vec!["u-c".to_owned()], &Value::Null)
     );
+
     for answer in [
         bob.get(&group.path("/bans")).await,
         ban(bob, &group, "u-d", &json!({})).await,
@@ -98,6 +111,7 @@ async fn bans_are_for_those_who_lead_and_are_listed_by_name() {
     ] {
         answer.refused(403, "forbidden");
     }
+
     ban(admin, &group, admin.user(), &json!({}))
         .await
         .refused(400, "invalid");
@@ -110,6 +124,7 @@ async fn bans_are_for_those_who_lead_and_are_listed_by_name() {
             .await
             .refused(400, "invalid");
     }
+
     admin
         .get(&group.path("/bans?limit=1001"))
         .await
@@ -119,6 +134,7 @@ async fn bans_are_for_those_who_lead_and_are_listed_by_name() {
         answer.refused(405, "method_not_allowed");
         assert_eq!(answer.header("allow"), allowed);
     }
+
     let stranger = server.client("stranger-of-bans");
     stranger
         .get(&group.path("/bans"))

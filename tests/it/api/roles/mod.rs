@@ -50,6 +50,7 @@ async fn what_a_participant_may_do_is_changed_seen_and_told() {
         told,
         json!({"name": bob.user(), "role": "moderator", "muted_until": null, "joined_seq": 1})
     );
+
     let live = socket
         .until("the role", |frame| frame["kind"] == "role")
         .await;
@@ -58,17 +59,21 @@ async fn what_a_participant_may_do_is_changed_seen_and_told() {
         (admin.user(), bob.user(), "moderator")
     );
     assert_eq!(live["muted_until"], Value::Null);
+
     let until = soon_ms();
     set(bob, &group, carol.user(), &json!({"muted_until": until}))
         .await
         .expect(200);
     let own = carol.get(&group.path("")).await.expect(200);
+
     assert_eq!(
         (own.text("my_role"), own.number("my_muted_until")),
         ("member", until)
     );
+
     let listed = carol.get("/v1/conversations").await.expect(200);
     assert_eq!(listed.list("items")[0]["my_muted_until"], until);
+
     let page = admin.get(&group.path("/participants")).await.expect(200);
     let roles: Vec<_> = page
         .list("items")
@@ -76,9 +81,11 @@ async fn what_a_participant_may_do_is_changed_seen_and_told() {
         .map(|one| (one.text("role"), one["muted_until"].as_u64()))
         .collect();
     assert!(roles.contains(&("admin", None)) && roles.contains(&("moderator", None)));
+
     assert!(roles.contains(&("member", Some(until))));
     try_send(carol, &group).await.refused(403, "muted");
     try_send(bob, &group).await.expect(201);
+
     // The same again is no event.
     let before = admin.get(&group.path("")).await.expect(200)["last_seq"].clone();
     for same in [
@@ -88,6 +95,7 @@ async fn what_a_participant_may_do_is_changed_seen_and_told() {
     ] {
         set(bob, &group, carol.user(), &same).await.expect(200);
     }
+
     let after = admin.get(&group.path("")).await.expect(200)["last_seq"].clone();
     assert_eq!(before, after);
 }
@@ -101,6 +109,7 @@ async fn who_may_not_is_told_which_role_may_and_what_is_malformed_is_400() {
         .await
         .refused(403, "forbidden");
     assert!(refused.text("detail").contains("admin"), "{refused}");
+
     for body in [
         json!({}),
         json!({"role": null}),
@@ -113,15 +122,18 @@ async fn who_may_not_is_told_which_role_may_and_what_is_malformed_is_400() {
             .await
             .refused(400, "invalid");
     }
+
     for body in [json!({"muted_until": soon_ms()}), json!({"role": "member"})] {
         set(admin, &group, admin.user(), &body)
             .await
             .refused(400, "invalid");
     }
+
     set(admin, &group, "nobody-here", &json!({"role": "reader"}))
         .await
         .refused(404, "participant_unknown");
     let stranger = server.client("stranger-of-roles");
+
     set(&stranger, &group, bob.user(), &json!({"role": "reader"}))
         .await
         .refused(403, "not_participant");
@@ -143,15 +155,18 @@ async fn the_office_is_handed_over_and_goes_to_a_moderator_when_its_holder_leave
         .await
         .expect(200);
     assert_eq!(told.text("role"), "admin");
+
     let view = admin.get(&group.path("")).await.expect(200);
     assert_eq!(
         (view.text("admin"), view.text("my_role")),
         (bob.user(), "moderator")
     );
+
     change(admin, &group, &json!({"title": "x"}))
         .await
         .refused(403, "forbidden");
     admin.remove(&group.name, admin.user()).await.expect(204);
+
     bob.remove(&group.name, bob.user()).await.expect(204);
     let view = carol.get(&group.path("")).await.expect(200);
     assert_eq!(view.text("admin"), dave.user(), "the moderator, not carol");
@@ -167,13 +182,16 @@ async fn moderators_delete_and_remove_and_members_do_not() {
         .await
         .expect(200);
     let message = admin.say(&group.name, "of the admin").await;
+
     let path = format!("/v1/messages/{}", message.text("id"));
     carol.delete(&path).await.refused(403, "forbidden");
     bob.delete(&path).await.expect(204);
+
     assert_eq!(
         admin.get(&path).await.expect(200).text("deleted_by"),
         bob.user()
     );
+
     carol
         .remove(&group.name, dave.user())
         .await
@@ -182,6 +200,7 @@ async fn moderators_delete_and_remove_and_members_do_not() {
         .await
         .refused(403, "forbidden");
     bob.remove(&group.name, dave.user()).await.expect(204);
+
     bob.add(&group.name, &[dave.user()]).await.expect(200);
     carol
         .add(&group.name, &["somebody-else"])
@@ -198,6 +217,7 @@ async fn one_who_is_muted_or_a_reader_types_no_more() {
     let mut socket = Socket::ready(&server, bob.user()).await;
     let on = json!({"t": "typing", "conversation": group.name, "on": true});
     socket.send(&on).await;
+
     let begun = watcher.until_t("typing").await;
     set(
         admin,
@@ -207,10 +227,13 @@ async fn one_who_is_muted_or_a_reader_types_no_more() {
     )
     .await
     .expect(200);
+
     let ended = watcher.until_t("typing").await;
     assert!(ended.number("until") < begun.number("until"));
+
     let refused = socket.request(on.clone()).await;
     assert_eq!(refused["problem"]["code"], "muted", "{refused}");
+
     set(
         admin,
         &group,
@@ -219,8 +242,10 @@ async fn one_who_is_muted_or_a_reader_types_no_more() {
     )
     .await
     .expect(200);
+
     let refused = socket.request(on).await;
     assert_eq!(refused["problem"]["code"], "forbidden", "{refused}");
+
     let send = json!({"t": "send", "conversation": group.name, "text": "x"});
     let refused = socket.request(send).await;
     assert_eq!(refused["problem"]["code"], "forbidden", "{refused}");

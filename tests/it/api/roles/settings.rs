@@ -77,6 +77,7 @@ async fn what_is_no_setting_is_named_and_nothing_of_the_request_holds() {
     let server = shared();
     let group = Group::create(&server, 1).await;
     let (admin, bob) = (&group.admin, &group.members[0]);
+
     for (body, named) in [
         (json!({}), "at least one"),
         (json!({"settings": {}}), "setting"),
@@ -100,6 +101,7 @@ async fn what_is_no_setting_is_named_and_nothing_of_the_request_holds() {
         let refused = change(admin, &group, &body).await.refused(400, "invalid");
         assert!(refused.text("detail").contains(named), "{body}: {refused}");
     }
+
     let large = json!({"data": {"x": "x".repeat(5_000)}});
     change(admin, &group, &large)
         .await
@@ -108,6 +110,7 @@ async fn what_is_no_setting_is_named_and_nothing_of_the_request_holds() {
         .await
         .refused(403, "forbidden");
     let view = admin.get(&group.path("")).await.expect(200);
+
     assert_eq!(
         (view.number("last_seq"), &view["settings"]),
         (1, &defaults())

@@ -57,6 +57,7 @@ pub(super) fn sorted<'a>(flags: &[&'a str]) -> Sorted<'a> {
         of_nodes: Vec::new(),
         of_routers: Vec::new(),
     };
+
     for pair in flags.chunks(2) {
         let &[flag, value] = pair else {
             panic!("a flag without a value: {pair:?}")
@@ -75,5 +76,6 @@ pub(super) fn sorted<'a>(flags: &[&'a str]) -> Sorted<'a> {
             }
         }
     }
+
     sorted
 }

@@ -25,6 +25,7 @@ impl Folder {
             .tempdir()
             .unwrap();
         let mut command = Command::new("sh");
+
         command
             .args([
                 "-c",
@@ -40,6 +41,7 @@ impl Folder {
         // A group of its own: what ends the test process from the terminal must not end its
         // watchdog.
         let watchdog = command.process_group(0).spawn().unwrap();
+
         Self { path, watchdog }
     }
 

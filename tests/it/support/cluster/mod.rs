@@ -82,6 +82,7 @@ impl Cluster {
         let cluster = Self::start_over(backend, None, flags, false);
         let names: Vec<String> = (1..=cluster.nodes).map(|i| format!("node-{i}")).collect();
         let (all, id) = (names.join(","), uuid::Uuid::new_v4().to_string());
+
         for name in &names {
             let data = cluster.folder.file(name, "data");
             let of_node = [
@@ -97,6 +98,7 @@ impl Cluster {
             backup.restored(&data, &of_node);
             cluster.write(name, "flags", "--adopt-local");
         }
+
         cluster.folder.call(&["start", "redis", "nodes", "routers"]);
         cluster
     }
@@ -114,6 +116,7 @@ impl Cluster {
             of_nodes: node_flags,
             of_routers: router_flags,
         } = sorted(flags);
+
         // Where a test counts on where shards are, nothing is to move them; the last of two flags
         // counts.
         let node_flags = [&["--balance", "off"], &UNTHROTTLED[..], &node_flags[..]].concat();
@@ -128,6 +131,7 @@ impl Cluster {
             "--shards",
             shards_of(flags),
         ];
+
         options.extend([
             "--redis",
             kind(backend),
@@ -142,12 +146,14 @@ impl Cluster {
         if let Some(urls) = redis {
             options.extend(["--redis-urls", urls]);
         }
+
         options.extend(if run {
             &["start", "redis", "nodes", "routers"][..]
         } else {
             &["prepare"]
         });
         folder.call(&options);
+
         let ports = folder.ports();
         let routers = (1..=routers)
             .map(|i| ports[&format!("router-{i}.client")])

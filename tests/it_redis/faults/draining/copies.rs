@@ -35,12 +35,14 @@ async fn with_one_replica_a_node_that_joins_gets_shards_and_one_that_drains_give
         "--balance",
         "on",
     ];
+
     let server = Server::Many(Cluster::prepared(BACKEND, &flags));
     let deployment = server.cluster();
     deployment
         .command(&["start", "redis", "node-1", "node-2", "routers"])
         .await;
     let load = Load::start(&server).await;
+
     deployment.command(&["start", "node-3"]).await;
     eventually("it owns its share, and each shard has one node", || async {
         let rows = rows(deployment, "node-3").await;
@@ -50,6 +52,7 @@ async fn with_one_replica_a_node_that_joins_gets_shards_and_one_that_drains_give
         .then_some(())
     })
     .await;
+
     load.flows("when all is even").await;
     drained(deployment, "node-1").await;
     is_kept_by(deployment, &["node-2", "node-3"], 1).await;

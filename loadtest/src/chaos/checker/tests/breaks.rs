@@ -161,9 +161,11 @@ proptest! {
         if model.guest {
             model.visit();
         }
+
         model.visit();
         let joined = model.line.len() as u64 - 2;
         model.visit();
+
         let from = "nothing from a removed participant";
         let to = "nothing to a removed participant";
         let expected = match how {

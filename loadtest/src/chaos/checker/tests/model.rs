@@ -35,6 +35,7 @@ impl Model {
             late: Vec::new(),
             read_up_to: 0,
         };
+
         let users = MEMBERS.to_vec();
         let op = model.begin(
             0,
@@ -42,6 +43,7 @@ impl Model {
                 users: users.clone(),
             },
         );
+
         model.append(What::Created { users });
         model.end(
             op,

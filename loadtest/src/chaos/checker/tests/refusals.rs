@@ -127,6 +127,7 @@ fn of_two_under_one_key_one_is_done_and_no_other_is_refused_for_nothing() {
         let found = rules(&model.finish());
         assert_eq!(found.first().map(String::as_str), rule);
     }
+
     let mut model = Model::new(13);
     let (op, other) = (model.begin(1, Act::Send), model.begin(1, Act::Send));
     let at = model.tick();

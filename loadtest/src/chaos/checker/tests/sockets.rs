@@ -31,6 +31,7 @@ fn a_gap_is_no_hole_but_a_needless_one_is_wrong() {
 fn watched() -> Model {
     let mut model = Model::new(8);
     model.send_surely();
+
     let read = model.read(0);
     model.records.push(Record::Page {
         read,
@@ -38,6 +39,7 @@ fn watched() -> Model {
         items: model.line.clone(),
         end: true,
     });
+
     model.session += 1;
     let (at, session, position) = (model.tick(), model.session, model.line.len() as u64);
     model.records.push(Record::Opened {
@@ -101,6 +103,7 @@ fn a_session_that_hears_too_late_or_never_is_found_and_one_that_reads_nothing_is
         };
         assert_eq!(rules(&model.finish()).contains(&deaf), late && !excused);
     }
+
     let mut model = watched();
     model.send_unseen();
     model.sessions.clear();

@@ -15,6 +15,7 @@ fn after_an_attempt_of_unknown_outcome_nothing_is_sure_of_a_membership() {
             code: "timeout".to_owned(),
         },
     );
+
     let op = model.begin(0, Act::Remove { user: GUEST });
     model.end(
         op,
@@ -23,8 +24,10 @@ fn after_an_attempt_of_unknown_outcome_nothing_is_sure_of_a_membership() {
             clean: true,
         },
     );
+
     // The first is done after all.
     model.append(What::Joined { users: vec![GUEST] });
+
     let read = model.read(GUEST);
     model.records.push(Record::Page {
         read,
@@ -193,8 +196,10 @@ fn a_list_that_lacks_what_was_acknowledged_is_found_unless_it_carries_a_mark() {
         });
         assert_eq!(rules(&model.finish()).contains(&rule), wrong);
     }
+
     let mut model = Model::new(10);
     (0..2).for_each(|_| model.visit());
+
     let (begun, at) = (model.tick(), model.tick());
     model.records.push(Record::Listed {
         begun,
@@ -203,6 +208,7 @@ fn a_list_that_lacks_what_was_acknowledged_is_found_unless_it_carries_a_mark() {
         stale: false,
         conversations: vec![C],
     });
+
     assert!(
         rules(&model.finish()).contains(&rule),
         "the user was put out"
@@ -213,6 +219,7 @@ fn a_list_that_lacks_what_was_acknowledged_is_found_unless_it_carries_a_mark() {
 fn after_a_removal_that_was_surely_not_done_they_are_in_as_before() {
     let mut model = Model::new(12);
     model.visit();
+
     let removal = model.begin(0, Act::Remove { user: GUEST });
     model.end(
         removal,
@@ -220,6 +227,7 @@ fn after_a_removal_that_was_surely_not_done_they_are_in_as_before() {
             code: "unavailable".to_owned(),
         },
     );
+
     let read = model.read(GUEST);
     model.records.push(Record::Refused { read });
     assert!(

@@ -21,6 +21,7 @@ impl Model {
     fn send(&mut self) {
         let user = self.member();
         let op = self.begin(user, Act::Send);
+
         match self.random.below(10) {
             0 => self.end(
                 op,
@@ -67,10 +68,12 @@ impl Model {
             self.append(What::Message { source, op });
         }
         let item = self.append(What::Message { source: user, op });
+
         // Sometimes others see it before the answer.
         if self.random.percent(30) {
             self.deliver();
         }
+
         self.end(
             op,
             Outcome::Ok {
@@ -78,6 +81,7 @@ impl Model {
                 clean: true,
             },
         );
+
         if self.random.percent(20) {
             let at = self.tick();
             self.records.push(Record::Again { at, op, item });
@@ -93,6 +97,7 @@ impl Model {
                 What::Joined { users: vec![GUEST] },
             )
         };
+
         let op = self.begin(0, act);
         self.append(what);
         self.guest = !self.guest;
@@ -103,6 +108,7 @@ impl Model {
                 clean: true,
             },
         );
+
         if self.guest {
             let op = self.begin(GUEST, Act::Send);
             let item = self.append(What::Message { source: GUEST, op });

@@ -26,6 +26,7 @@ async fn a_claim_that_no_replica_has_is_not_served() {
         replica_wait: SHORT / 2,
         ..owned.config.clone()
     });
+
     pair.replica.signal(Signal::SIGSTOP);
     let found = owned.log.control(owned.shard).await.unwrap().unwrap();
     let error = owned
@@ -35,6 +36,7 @@ async fn a_claim_that_no_replica_has_is_not_served() {
         .unwrap_err();
     assert!(error.to_string().contains("not on 1 replicas"), "{error}");
     pair.replica.signal(Signal::SIGCONT);
+
     // The token may be set all the same: the next claim finds it, and has to go above it.
     let again = claimed(&*log(&owned.config), owned.shard).await;
     assert!(again.epoch > found.token.epoch);
@@ -51,14 +53,17 @@ async fn a_replica_that_hangs_holds_no_claim_up_and_one_that_answers_has_it() {
             .contains("online")
     })
     .await;
+
     let mut owned = Owned::new(pair.config(), 1).await;
     owned.append().await;
     owned.log = log(&Config {
         replica_wait: SHORT,
         ..owned.config.clone()
     });
+
     // The master lists it for a minute still.
     hung.signal(Signal::SIGSTOP);
+
     let found = owned.log.control(owned.shard).await.unwrap().unwrap();
     let claim = owned.claim(Some((found.token, found.beat)));
     let outcome = tokio::time::timeout(DEADLINE, owned.log.claim(claim.clone()))
@@ -68,19 +73,23 @@ async fn a_replica_that_hangs_holds_no_claim_up_and_one_that_answers_has_it() {
     let ClaimOutcome::Claimed(control) = outcome else {
         panic!("{outcome:?}")
     };
+
     assert_eq!(
         pair.master.field("replication", "connected_slaves").await,
         "2"
     );
+
     let copied: String = pair
         .replica
         .ask(&format!("HGET {{{}:s1}}:ctl token", owned.config.prefix))
         .await;
     assert_eq!(copied, token_text(control.token));
+
     // Without anybody who answers it stands as well: the shard has entries that tell of it.
     pair.replica.signal(Signal::SIGSTOP);
     let again = claimed(&*owned.log, owned.shard).await;
     assert!(again.epoch > control.token.epoch);
+
     for stopped in [&pair.replica, &hung] {
         stopped.signal(Signal::SIGCONT);
     }
@@ -95,14 +104,17 @@ async fn without_any_replica_a_claim_stands_unless_it_is_the_only_trace_of_its_s
         replica_wait: SHORT / 2,
         ..owned.config.clone()
     });
+
     pair.replica.kill9();
     until("the master has noticed", async || {
         pair.master.field("replication", "connected_slaves").await == "0"
     })
     .await;
+
     let before = owned.token;
     owned.token = claimed(&*owned.log, owned.shard).await;
     assert!(owned.token.epoch > before.epoch);
+
     let never = crate::log::Claim {
         shard: ShardId(2),
         ..owned.claim(None)

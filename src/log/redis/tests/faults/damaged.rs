@@ -46,13 +46,16 @@ async fn a_control_record_that_was_deleted_does_not_become_a_new_shard() {
         epoch: crate::ids::Epoch(0),
         nonce: 0,
     };
+
     assert_eq!(
         owned.send(&owned.next()).await,
         Ok(AppendOutcome::Fenced { current: nobody })
     );
+
     let claim = owned.claim(None);
     let error = owned.log.claim(claim.clone()).await.unwrap_err();
     assert!(error.to_string().contains("deleted"), "{error}");
+
     // Not even to adopt a file: the entries may be newer than it.
     let adopting = crate::log::Claim {
         begin_at: PerStream::both(owned.tail),
@@ -66,13 +69,16 @@ async fn a_control_record_that_was_deleted_does_not_become_a_new_shard() {
             .await,
         1
     );
+
     // Deleted by somebody who knows what they do, the files are no obstacle.
     server
         .ask::<()>(&format!("DEL {{{}:s1}}:messages", owned.config.prefix))
         .await;
     owned.token = adopting.token;
+
     let outcome = owned.log.claim(adopting).await.unwrap();
     assert!(matches!(outcome, ClaimOutcome::Claimed(control) if control.tails[M] == owned.tail));
+
     owned.acknowledged.clear();
     owned.append().await;
     assert_eq!(
@@ -87,6 +93,7 @@ async fn one_broken_control_record_does_not_fail_the_renewals_of_the_other_shard
     let config = config_of(&server);
     let one = Owned::new(config.clone(), 1).await;
     let two = Owned::new(config.clone(), 2).await;
+
     server
         .ask::<u64>(&format!("DEL {{{}:s2}}:ctl", config.prefix))
         .await;

@@ -25,14 +25,17 @@ async fn a_busy_server_is_waited_for() {
             .await
     });
     let next = owned.next();
+
     // Until the other script has begun, appends succeed; this one is sent again and again anyway.
     until(
         "the server is busy",
         async || matches!(owned.send(&next).await, Err(error) if error.to_string().contains("BUSY")),
     )
     .await;
+
     server.ask::<()>("SCRIPT KILL").await;
     assert!(busy.await.unwrap().is_err());
+
     owned.settle(&next).await;
     owned.assert_whole().await;
 }
@@ -49,6 +52,7 @@ async fn what_timed_out_and_is_written_later_is_there_once() {
         1,
     )
     .await;
+
     owned.append().await;
     for pause in 0..3 {
         let next = owned.next();
@@ -76,11 +80,13 @@ async fn a_paused_server_writes_what_it_was_sent_once() {
     .await;
     let next = owned.next();
     server.ask::<()>("CLIENT PAUSE 3000 WRITE").await;
+
     let (_, doubts) = owned.settle(&next).await;
     assert!(
         !doubts.is_empty(),
         "the pause was too short to run out of time"
     );
+
     owned.append().await;
     owned.assert_whole().await;
 }
@@ -96,21 +102,25 @@ async fn a_connection_cut_between_the_reply_and_the_wait_commits_nothing() {
     let proxy = Proxy::before(master.port).await;
     let mut owned = Owned::new(direct.clone(), 1).await;
     owned.append().await;
+
     let config = Config {
         urls: vec![proxy.url()],
         timeout: SHORT,
         replica_wait: SHORT / 4,
         ..direct
     };
+
     owned.log = log(&config);
     replica.signal(Signal::SIGSTOP);
     let cut = log(&config);
     proxy.set(Mode::CutAtReply);
+
     let next = owned.next();
     for _ in 0..3 {
         let answer = cut.append(std::slice::from_ref(&next)).await.remove(0);
         assert_doubt(&answer, "");
     }
+
     let written = master
         .ask::<u64>(&format!("XLEN {{{}:s1}}:messages", config.prefix))
         .await;
@@ -119,6 +129,7 @@ async fn a_connection_cut_between_the_reply_and_the_wait_commits_nothing() {
     for _ in 0..3 {
         assert_not_replicated(&owned.send(&next).await);
     }
+
     replica.signal(Signal::SIGCONT);
     assert_eq!(owned.settle(&next).await.0, AppendOutcome::AlreadyDone);
     owned.assert_whole().await;
@@ -144,10 +155,12 @@ impl HeldUp {
         let mut owned = Owned::new(config.clone(), 1).await;
         owned.append().await;
         proxy.set(Mode::Hold);
+
         let held = log(&Config {
             timeout: SHORT,
             ..config
         });
+
         Self {
             server,
             proxy,
@@ -175,12 +188,14 @@ async fn a_late_copy_of_a_committed_batch_has_no_effect() {
         held,
     } = HeldUp::start().await;
     let next = owned.next();
+
     for _ in 0..3 {
         assert_doubt(
             &held.append(std::slice::from_ref(&next)).await.remove(0),
             "",
         );
     }
+
     proxy.set(Mode::Pass);
     owned.settle(&next).await;
     owned.append().await;
@@ -218,6 +233,7 @@ async fn nothing_acknowledged_is_lost_when_the_server_is_killed() {
         1,
     )
     .await;
+
     for _ in 0..3 {
         for _ in 0..20 {
             owned.append().await;
@@ -258,10 +274,12 @@ async fn a_server_that_stands_still_makes_no_call_wait_for_ever() {
     )
     .await;
     server.signal(Signal::SIGSTOP);
+
     let calls = (0..200).map(|_| owned.log.control(owned.shard));
     for answer in futures_util::future::join_all(calls).await {
         assert!(answer.is_err());
     }
+
     server.signal(Signal::SIGCONT);
     until("it answers again", async || {
         owned.log.control(owned.shard).await.is_ok()

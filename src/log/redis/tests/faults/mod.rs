@@ -29,16 +29,19 @@ fn config_of(server: &Server) -> Config {
 pub(super) async fn nothing_is_committed_without(pair: &Pair) {
     let mut owned = Owned::new(pair.config(), 1).await;
     owned.append().await;
+
     let config = Config {
         replica_wait: SHORT / 2,
         ..owned.config.clone()
     };
     owned.log = log(&config);
     pair.replica.signal(Signal::SIGSTOP);
+
     let next = owned.next();
     for _ in 0..3 {
         assert_not_replicated(&owned.send(&next).await);
     }
+
     // A fresh connection has written nothing of its own before: its WAIT must not count what others
     // wrote.
     assert_not_replicated(
@@ -47,6 +50,7 @@ pub(super) async fn nothing_is_committed_without(pair: &Pair) {
             .await
             .remove(0),
     );
+
     pair.replica.signal(Signal::SIGCONT);
     let (outcome, _) = owned.settle(&next).await;
     assert_eq!(outcome, AppendOutcome::AlreadyDone);

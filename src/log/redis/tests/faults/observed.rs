@@ -38,6 +38,7 @@ async fn a_server_that_was_a_replica_in_between_is_another_lineage_and_no_replic
     let pair = Pair::start("redis-server").await;
     let owned = Owned::new(pair.config(), 1).await;
     let before = observed(&owned.log, owned.shard).await;
+
     // The log talks to one address only: its server becomes a replica of the other, and master
     // again.
     pair.replica.ask::<()>("REPLICAOF NO ONE").await;
@@ -51,6 +52,7 @@ async fn a_server_that_was_a_replica_in_between_is_another_lineage_and_no_replic
         .remove(0)
         .unwrap_err();
     assert!(error.to_string().contains("no master"), "{error}");
+
     pair.master.ask::<()>("REPLICAOF NO ONE").await;
     let after = observed(&owned.log, owned.shard).await;
     assert_eq!(after.control, before.control);
@@ -71,11 +73,13 @@ async fn a_server_that_stands_still_is_not_observed_and_does_not_hold_the_call_u
         1,
     )
     .await;
+
     observed(&owned.log, owned.shard).await;
     server.signal(Signal::SIGSTOP);
     for answer in owned.log.observe(&[owned.shard, ShardId(2)]).await {
         assert!(answer.is_err());
     }
+
     server.signal(Signal::SIGCONT);
     until("it is observed again", async || {
         owned.log.observe(&[owned.shard]).await.remove(0).is_ok()

@@ -20,8 +20,10 @@ async fn the_owner_reads_its_own_entries_without_asking_redis() {
             .await;
         assert_eq!(read, Ok(Vec::new()), "at the tail redis is asked");
     }
+
     let reads = async || server.field("commandstats", "cmdstat_xrange").await;
     let before = reads().await;
+
     assert_eq!(
         owned
             .log
@@ -39,6 +41,7 @@ async fn the_owner_reads_its_own_entries_without_asking_redis() {
         owned.acknowledged[10..]
     );
     assert_eq!(reads().await, before);
+
     owned.assert_whole().await;
     assert_ne!(reads().await, before, "somebody without a memory asks");
 }
@@ -49,11 +52,13 @@ async fn many_large_entries_are_read_in_pages_and_trimmed_in_steps() {
     let owned = Owned::new(config_of(server), 1).await;
     let (mut tail, mut sent) = (Tail::EMPTY, 0);
     let text = "x".repeat(30_000);
+
     for _ in 0..1000 {
         let next = batch(owned.shard, M, owned.token, &tail, (1, &text));
         assert_eq!(owned.send(&next).await, Ok(AppendOutcome::Appended));
         (tail, sent) = (next.tail, sent + 1);
     }
+
     let fresh = log(&owned.config);
     let mut after = Offset(0);
     while after < tail.offset {
@@ -66,6 +71,7 @@ async fn many_large_entries_are_read_in_pages_and_trimmed_in_steps() {
         assert_eq!(page[0].last, after.next());
         after = page.last().unwrap().last;
     }
+
     fresh
         .trim(owned.shard, owned.token, M, Offset(990))
         .await
@@ -78,5 +84,6 @@ async fn many_large_entries_are_read_in_pages_and_trimmed_in_steps() {
             .len(),
         10
     );
+
     assert_eq!(sent, 1000);
 }

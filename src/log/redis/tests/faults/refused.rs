@@ -13,15 +13,18 @@ async fn out_of_memory_is_surely_not_written_and_renewals_and_trims_go_on() {
     let server = Server::start(&[]);
     let mut owned = Owned::new(config_of(&server), 1).await;
     owned.append().await;
+
     let next = owned.next();
     server.ask::<()>("CONFIG SET maxmemory 1").await;
     for _ in 0..2 {
         assert_not_written(&owned.send(&next).await, "OOM");
     }
+
     assert_eq!(
         owned.log.renew(&[(owned.shard, owned.token)]).await,
         [Ok(true)]
     );
+
     owned
         .log
         .trim(owned.shard, owned.token, M, Offset(2))
@@ -33,6 +36,7 @@ async fn out_of_memory_is_surely_not_written_and_renewals_and_trims_go_on() {
             .await,
         0
     );
+
     server.ask::<()>("CONFIG SET maxmemory 0").await;
     assert_eq!(owned.send(&next).await, Ok(AppendOutcome::Appended));
 }
@@ -41,6 +45,7 @@ async fn out_of_memory_is_surely_not_written_and_renewals_and_trims_go_on() {
 async fn a_server_that_cannot_save_is_surely_not_written_to() {
     let server = Server::start(&[]);
     let mut owned = Owned::new(config_of(&server), 1).await;
+
     // A folder where the snapshot should go: the last step of saving fails.
     std::fs::create_dir(server.folder().join("dump.rdb")).unwrap();
     server.ask::<()>("CONFIG SET save 900000~1").await;
@@ -49,8 +54,10 @@ async fn a_server_that_cannot_save_is_surely_not_written_to() {
         server.field("persistence", "rdb_last_bgsave_status").await == "err"
     })
     .await;
+
     let next = owned.next();
     assert_not_written(&owned.send(&next).await, "MISCONF");
+
     server
         .ask::<()>("CONFIG SET stop-writes-on-bgsave-error no")
         .await;
@@ -91,6 +98,7 @@ async fn scripts_that_are_flushed_between_and_within_cycles_are_sent_again() {
     for shard in 0..16 {
         owned.push(Owned::new(config.clone(), shard).await);
     }
+
     server.ask::<()>("SCRIPT FLUSH SYNC").await;
     let mut meddler = server.meddler().await;
     let flusher = tokio::spawn(async move {
@@ -101,6 +109,7 @@ async fn scripts_that_are_flushed_between_and_within_cycles_are_sent_again() {
                 .unwrap();
         }
     });
+
     for _ in 0..100 {
         let cycle: Vec<_> = owned.iter().map(Owned::next).collect();
         let answers = owned[0].log.append(&cycle).await;
@@ -114,6 +123,7 @@ async fn scripts_that_are_flushed_between_and_within_cycles_are_sent_again() {
             .collect();
         assert_eq!(owned[0].log.renew(&holds).await, vec![Ok(true); 16]);
     }
+
     flusher.abort();
     for one in &owned {
         one.assert_whole().await;

@@ -329,9 +329,11 @@ mod tests {
             ];
             watching.watch(*session, of).expect("room");
         }
+
         assert_eq!(watching.take_asks(), (vec![user(0)], vec![]), "asked once");
         watching.told(Epoch(2), presence(0, true));
         watching.told(Epoch(1), presence(0, false));
+
         let mut told = Vec::new();
         while let Some((state, to)) = watching.next() {
             assert!(
@@ -340,13 +342,16 @@ mod tests {
             );
             told.extend(to);
         }
+
         let each: HashSet<_> = told.iter().collect();
         assert_eq!((told.len(), each.len()), (1_000, 1_000));
+
         let more: Vec<_> = sessions
             .iter()
             .flat_map(|session| watching.take_owed(*session, 10))
             .collect();
         assert!(more.is_empty(), "what was told is not owed");
+
         sessions.iter().for_each(|session| watching.end(*session));
         assert_eq!(watching.take_asks(), (vec![], vec![user(0)]));
         assert!(watching.watchers.is_empty());
@@ -417,9 +422,11 @@ mod tests {
                 }
                 world.answer();
             }
+
             for _ in 0..10 {
                 world.give(100, false);
             }
+
             for place in 0..world.sessions.len() {
                 for who in (0..USERS).filter(|who| world.sees(place, *who)) {
                     prop_assert_eq!(world.heard.get(&(place, who)), Some(&world.online[who]), "{} of {}", place, who);

@@ -18,17 +18,20 @@ async fn rows_offset_and_raw_bytes_survive_a_kill_together() {
         let name = |stem: &str| folder.path().join(format!("{stem}{suffix}"));
         std::fs::copy(name("s3.db"), name("killed.db")).expect("copies");
     }
+
     let again = open(folder.path(), "killed.db").await;
     assert_eq!(again.progress().applied.messages, log.tail);
     assert_eq!(
         again.digest().await.expect("reads"),
         store.digest().await.expect("reads")
     );
+
     let kept = again
         .kept_entries(Stream::Messages, Offset(0), usize::MAX)
         .await
         .expect("reads");
     let bytes: Vec<_> = kept.into_iter().map(|kept| kept.bytes).collect();
+
     assert_eq!(
         bytes,
         log.entries
@@ -56,6 +59,7 @@ async fn an_entry_applied_twice_changes_nothing_and_does_not_block() {
         created("c", &["alice"], START),
         message("c", 2, "alice", 1, START),
     ]);
+
     log.entry(&[message("c", 3, "alice", 2, START)]);
     store
         .apply(Stream::Messages, log.entries.clone())
@@ -67,12 +71,14 @@ async fn an_entry_applied_twice_changes_nothing_and_does_not_block() {
         .await
         .expect("passed over");
     assert_eq!(store.digest().await.expect("reads"), digest);
+
     log.entry(&[message("c", 4, "alice", 3, START)]);
     store
         .apply(Stream::Messages, log.entries.clone())
         .await
         .expect("only the new one");
     assert_eq!(store.progress().applied.messages, log.tail);
+
     assert_eq!(
         store
             .events(&conversation("c"), Seq(0), 9)
@@ -96,6 +102,7 @@ async fn a_record_that_is_in_the_log_twice_is_put_aside_and_does_not_block() {
         same_id,
         message("c", 4, "alice", 2, START),
     ];
+
     let store = one(folder.path(), &records, &[]).await;
     let seqs: Vec<_> = store
         .events(&conversation("c"), Seq(0), 9)
@@ -105,6 +112,7 @@ async fn a_record_that_is_in_the_log_twice_is_put_aside_and_does_not_block() {
         .map(|event| event.seq.0)
         .collect();
     assert_eq!(seqs, [1, 2, 4]);
+
     assert_eq!(
         store
             .locate(id(1))
@@ -146,6 +154,7 @@ async fn records_that_cannot_be_applied_are_quarantined_and_later_ones_are_appli
         advance("c", START, "alice", 1, 1),
         message("c", 2, "alice", 2, START),
     ]);
+
     assert_eq!(
         store
             .apply(Stream::Messages, log.entries.clone())
@@ -163,6 +172,7 @@ async fn records_that_cannot_be_applied_are_quarantined_and_later_ones_are_appli
             .last_seq,
         Seq(2)
     );
+
     let mut reader = store.readers().acquire().await.expect("a reader");
     let rows = sqlx::query("SELECT \"offset\", bytes, reason FROM quarantine")
         .fetch_all(&mut *reader)
@@ -187,6 +197,7 @@ async fn a_batch_that_fails_leaves_nothing_and_the_same_batch_works_later() {
         let kind = EventKind::plain(id(number), user("alice"), Arc::clone(&text));
         records.push(event("c", number, START, kind));
     }
+
     log.entry(&records);
     store.execute("PRAGMA max_page_count = 1").await;
     for _ in 0..3 {
@@ -198,6 +209,7 @@ async fn a_batch_that_fails_leaves_nothing_and_the_same_batch_works_later() {
         assert_eq!(store.progress().applied.messages, Tail::EMPTY);
     }
     store.execute("PRAGMA max_page_count = 1000000").await;
+
     // A failure after the rows were written, at which SQLite does not roll back by itself.
     store
         .execute(
@@ -211,13 +223,16 @@ async fn a_batch_that_fails_leaves_nothing_and_the_same_batch_works_later() {
             .expect_err("refused");
         assert_eq!(store.progress().applied.messages, Tail::EMPTY);
     }
+
     store.execute("DROP TRIGGER refuse").await;
     assert_eq!(store.digest().await.expect("reads"), before);
+
     store
         .apply(Stream::Messages, log.entries.clone())
         .await
         .expect("applies");
     assert_eq!(store.progress().applied.messages, log.tail);
+
     assert_eq!(
         store
             .events(&conversation("c"), Seq(0), 100)

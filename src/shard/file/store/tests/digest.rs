@@ -51,8 +51,10 @@ impl Author {
         let name = ["c", "d", "e"][place];
         let (who, other) = (self.someone(), self.someone());
         self.seqs[place] += 1;
+
         let seq = self.seqs[place];
         self.number += 1;
+
         let record = match self.dice.random_range(0..28) {
             _ if seq == 1 => created(name, &[who, "erin"], at),
             0 => joined(name, seq, who, &[other, "frank"]),
@@ -134,6 +136,7 @@ impl Author {
         };
         let keyed = matches!(&record, Record::Event(_)) && self.dice.random_range(0..2) == 0;
         let key = ["k1", "k2", "k3"][self.dice.random_range(0..3)];
+
         if keyed {
             with_key(record, key, self.dice.random_range(0..4) == 0)
         } else {
@@ -145,6 +148,7 @@ impl Author {
         let at = self.tick();
         let (name, who) = (["c", "d"][self.dice.random_range(0..2)], self.someone());
         self.number += 1;
+
         let near =
             |author: &mut Self| (author.number + author.dice.random_range(0..6)).saturating_sub(3);
         match self.dice.random_range(0..10) {
@@ -170,6 +174,7 @@ impl Author {
     fn streams(&mut self, records: usize) -> PerStream<Written> {
         let mut streams = PerStream::<Written>::default();
         let mut held = PerStream::<Vec<Record>>::default();
+
         for _ in 0..records {
             let stream = Stream::BOTH[self.dice.random_range(0..2)];
             let record = match stream {
@@ -183,11 +188,13 @@ impl Author {
                 streams[stream].entry(&std::mem::take(&mut held[stream]));
             }
         }
+
         for (stream, held) in held {
             if !held.is_empty() {
                 streams[stream].entry(&held);
             }
         }
+
         streams
     }
 }
@@ -200,6 +207,7 @@ async fn digest_of(
 ) -> [u8; 32] {
     let mut store = open(folder, name).await;
     let mut rest = streams.clone().map(|stream| stream.entries);
+
     while !rest.each_ref().all(Vec::is_empty) {
         for (stream, entries) in rest.iter_mut() {
             let size = batch().min(entries.len());
@@ -211,6 +219,7 @@ async fn digest_of(
             store = open(folder, name).await;
         }
     }
+
     let digest = store.digest().await.expect("reads");
     store.close().await;
     digest
@@ -229,17 +238,21 @@ async fn digest_from_copy(
         let chunk: Vec<_> = entries.drain(..size).collect();
         first.apply(stream, chunk).await.expect("applies");
     }
+
     first
         .copy_to(&folder.join("copy.db"))
         .await
         .expect("copies");
     first.close().await;
+
     let copy = open(folder, "copy.db").await;
     for (stream, entries) in rest {
         copy.apply(stream, entries).await.expect("applies");
     }
+
     let digest = copy.replica_digest().await.expect("reads");
     assert_eq!(digest.applied, streams.each_ref().map(|stream| stream.tail));
+
     copy.close().await;
     digest.sha256
 }
@@ -278,12 +291,14 @@ async fn the_digest_tells_files_apart() {
         &[advance("c", START, "bob", 2, 0)],
     )
     .await;
+
     let other = tests::one(
         other_folder.path(),
         &common,
         &[advance("c", START + 1, "bob", 2, 0)],
     )
     .await;
+
     assert_ne!(
         one.digest().await.expect("reads"),
         other.digest().await.expect("reads")
@@ -302,14 +317,17 @@ async fn when_users_were_seen_is_no_part_of_a_digest_and_of_two_times_the_later_
             .zip(minutes.map(|one| START + one))
             .collect()
     };
+
     store
         .write_seen(rows([60_000, 120_000]))
         .await
         .expect("writes");
     store.write_seen(rows([180_000, 0])).await.expect("writes");
+
     let asked = ["alice", "bob", "carol"].map(user);
     let mut seen = store.seen(&asked).await.expect("reads");
     seen.sort();
+
     assert_eq!(
         seen,
         rows([180_000, 120_000]),

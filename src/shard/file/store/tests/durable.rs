@@ -17,17 +17,20 @@ async fn what_a_reader_keeps_in_the_wal_is_durable_once_the_wal_is_on_the_disk()
         Tail::EMPTY,
         "committed is not durable"
     );
+
     let mut reader = store.readers().begin().await.expect("a reader");
     sqlx::query("SELECT count(*) FROM messages")
         .fetch_one(&mut *reader)
         .await
         .expect("reads");
     log.entry(&[message("c", 2, "alice", 1, START)]);
+
     store
         .apply(Stream::Messages, log.entries.clone())
         .await
         .expect("applies");
     let wal = folder.path().join("s3.db-wal");
+
     std::fs::rename(&wal, folder.path().join("away")).expect("renamed");
     store.checkpoint().await.expect_err("it cannot be synced");
     assert_eq!(
@@ -35,13 +38,16 @@ async fn what_a_reader_keeps_in_the_wal_is_durable_once_the_wal_is_on_the_disk()
         Tail::EMPTY,
         "a reader still needs the WAL, and nobody knows where that is"
     );
+
     std::fs::rename(folder.path().join("away"), &wal).expect("renamed");
     let held = store.checkpoint().await.expect("works as far as it can");
     assert_eq!(held.durable.messages, log.tail);
+
     // What a loss of power leaves: file and WAL, without what is shared in memory.
     for (from, to) in [("s3.db", "left.db"), ("s3.db-wal", "left.db-wal")] {
         std::fs::copy(folder.path().join(from), folder.path().join(to)).expect("copied");
     }
+
     let left = open(folder.path(), "left.db").await;
     assert_eq!(
         (
@@ -50,8 +56,10 @@ async fn what_a_reader_keeps_in_the_wal_is_durable_once_the_wal_is_on_the_disk()
         ),
         (log.tail, log.tail)
     );
+
     drop(reader);
     log.entry(&[message("c", 3, "alice", 2, START)]);
+
     store
         .apply(Stream::Messages, log.entries.clone())
         .await
@@ -122,6 +130,7 @@ async fn a_checkpoint_comes_by_itself_after_so_many_pages_or_so_long() {
         checkpoint_pages: 8,
         ..config()
     };
+
     for (name, config) in [("age.db", by_age), ("pages.db", by_pages)] {
         let store = Store::open(&folder.path().join(name), identity(), ShardId(3), config)
             .await

@@ -127,6 +127,7 @@ async fn what_is_asked_of_a_message_that_is_to_be_changed_is_all_there() {
     let folder = folder();
     let store = one(folder.path(), &changed(), &[]).await;
     let held = store.held(id(1)).await.expect("reads").expect("there");
+
     assert_eq!(
         (
             &*held.content.text,
@@ -137,6 +138,7 @@ async fn what_is_asked_of_a_message_that_is_to_be_changed_is_all_there() {
         ("second edit", 2, false, Seq(2))
     );
     assert_eq!(store.locate(id(1)).await.expect("reads"), Some(held.at));
+
     let gone = store.held(id(2)).await.expect("reads").expect("there");
     assert_eq!(
         (gone.content, gone.edits, gone.at.deleted),
@@ -156,6 +158,7 @@ async fn keys_of_edits_and_of_what_changed_nothing_lead_to_the_message() {
         key_used("c", "alice", 2, "routers", true),
         key_used("nowhere", "alice", 2, "quarantined", false),
     ];
+
     let store = one(folder.path(), &records, &[]).await;
     let key = async |text: &str| {
         let key = IdempotencyKey::from_client(text).expect("a good key");
@@ -165,6 +168,7 @@ async fn keys_of_edits_and_of_what_changed_nothing_lead_to_the_message() {
             .expect("reads");
         found.map(|found| (found.seq.0, found.fingerprint[0]))
     };
+
     assert_eq!(
         (
             key("edits").await,
@@ -199,6 +203,7 @@ async fn late_reactions_and_receipts_of_a_deleted_message_are_shown_nowhere() {
         (shown[0].reaction, shown[0].read_at, shown[0].ts),
         (None, Some(START + 10), Some(START + 10))
     );
+
     let rows = sqlx::query("SELECT reaction FROM receipts WHERE message_id = ?")
         .bind(id(2).as_bytes().as_slice())
         .fetch_all(store.readers())

@@ -127,6 +127,7 @@ async fn a_head_is_filled_with_all_that_was_decided() {
         typing: Some(false),
         presence: Some(false),
     };
+
     let records = [
         created("c", &["alice", "bob", "carol"], START),
         role("c", 2, ("alice", "bob"), Role::Reader, Some(START + 5)),
@@ -139,10 +140,12 @@ async fn a_head_is_filled_with_all_that_was_decided() {
         let_in("c", 6, "alice", &["dave"], START + 9),
         role("c", 7, ("alice", "dave"), Role::Admin, None),
     ];
+
     let store = one(folder.path(), &records, &[]).await;
     let head = store.head(&conversation("c")).await.expect("reads");
     let head = head.expect("there");
     assert_eq!(head.admin, user("dave"));
+
     let members: Vec<_> = head
         .members
         .iter()
@@ -155,20 +158,24 @@ async fn a_head_is_filled_with_all_that_was_decided() {
             ("dave", Role::Member, None)
         ]
     );
+
     let mut banned = head.banned;
     banned.sort();
     assert_eq!(banned, [user("carol"), user("zoe")]);
+
     let kept: Vec<_> = head
         .kept
         .iter()
         .map(|kept| (kept.user.as_str(), kept.left, kept.role, kept.muted_until))
         .collect();
     assert_eq!(kept, [("bob", Seq(4), Role::Reader, Some(START + 5))]);
+
     assert_eq!(head.settings, Settings::default().with(&all));
     assert_eq!(
         (head.title.as_deref(), head.data.as_deref()),
         (Some("{}"), Some("{}"))
     );
+
     let bans = store
         .bans(&conversation("c"), None, 9)
         .await
@@ -180,6 +187,7 @@ async fn a_head_is_filled_with_all_that_was_decided() {
         reason: Some(reason.to_owned()),
     };
     assert_eq!(bans, [ban("carol", "why"), ban("zoe", "because")]);
+
     let after = store
         .bans(&conversation("c"), Some(&user("carol")), 9)
         .await;
@@ -199,6 +207,7 @@ async fn who_left_and_is_in_again_is_kept_no_more() {
         left("c", 3, "bob", "bob", None),
         joined("c", 4, "alice", &["bob"]),
     ];
+
     let store = one(folder.path(), &records, &[]).await;
     let head = store.head(&conversation("c")).await.expect("reads");
     let head = head.expect("there");
@@ -220,6 +229,7 @@ async fn a_file_of_the_version_before_says_that_everybody_is_a_member() {
     let store = open(folder.path(), "s3.db").await;
     let head = store.head(&conversation("c")).await.expect("reads");
     let head = head.expect("there");
+
     assert!(
         head.members
             .iter()

@@ -17,6 +17,7 @@ async fn a_head_holds_what_the_log_told() {
         joined("c", 4, "bob", &["dave", "erin"]),
         message("c", 5, "dave", 2, START + 9),
     ];
+
     let store = one(folder.path(), &records, &[]).await;
     let head = store
         .head(&conversation("c"))
@@ -37,6 +38,7 @@ async fn a_head_holds_what_the_log_told() {
             ("erin", 4, 1)
         ]
     );
+
     assert_eq!((head.admin, head.created_by), (user("bob"), user("alice")));
     assert_eq!(
         (head.last_seq, head.last_created, head.created),
@@ -56,6 +58,7 @@ async fn a_head_holds_what_the_log_told() {
         store.head(&conversation("other")).await.expect("reads"),
         None
     );
+
     let name = conversation("c");
     assert_eq!(
         store.departure(&name, &user("alice")).await.expect("reads"),
@@ -76,6 +79,7 @@ async fn events_are_dense_over_messages_and_others() {
         joined("c", 3, "alice", &["dave"]),
         message_to("c", 4, "bob", 2, START, Some(id(1))),
     ];
+
     let store = one(folder.path(), &records, &[]).await;
     let all = store
         .events(&conversation("c"), Seq(0), 200)
@@ -92,6 +96,7 @@ async fn events_are_dense_over_messages_and_others() {
         })
         .collect();
     assert_eq!(all, expected);
+
     let page = store
         .events(&conversation("c"), Seq(1), 2)
         .await
@@ -114,6 +119,7 @@ async fn keys_of_clients_are_found_for_a_day_of_the_shards_time_and_stamped_ones
         node: NodeId::from("n"),
         ts,
     };
+
     log.entry(&[
         mark(START),
         created("c", &["alice"], START),
@@ -121,18 +127,22 @@ async fn keys_of_clients_are_found_for_a_day_of_the_shards_time_and_stamped_ones
         with_key(message("c", 3, "alice", 2, START), "routers", true),
         index("alice", "c", 1, true, Some("make"), START),
     ]);
+
     // No time of day, of whatever record, makes the file forget them.
     log.entry(&[message("c", 4, "alice", 3, START + 366 * DAY)]);
     for hour in 1..=24 {
         log.entry(&[mark(START + hour * HOUR)]);
     }
+
     store
         .apply(Stream::Messages, log.entries.clone())
         .await
         .expect("applies");
     let (name, alice) = (conversation("c"), user("alice"));
+
     let key = |text: &str| IdempotencyKey::from_client(text).expect("a good key");
     let found = store.key(&name, &alice, &key("mine")).await.expect("reads");
+
     assert_eq!(
         found,
         Some(KeyRow {
@@ -147,6 +157,7 @@ async fn keys_of_clients_are_found_for_a_day_of_the_shards_time_and_stamped_ones
             .expect("reads"),
         None
     );
+
     let made = store
         .create_key(&alice, &key("make"))
         .await
@@ -154,11 +165,13 @@ async fn keys_of_clients_are_found_for_a_day_of_the_shards_time_and_stamped_ones
         .expect("found");
     assert_eq!((made.name, made.fingerprint), (name.clone(), [9; 16]));
     let used = (name.clone(), alice.clone(), "mine".to_owned());
+
     assert_eq!(
         store.recent_keys(None, 9).await.expect("reads"),
         std::slice::from_ref(&used)
     );
     assert_eq!(store.recent_keys(Some(&used), 9).await.expect("reads"), []);
+
     let marked = log.entries.len();
     log.entry(&[mark(START + 25 * HOUR), mark(START + 26 * HOUR)]);
     store
@@ -169,6 +182,7 @@ async fn keys_of_clients_are_found_for_a_day_of_the_shards_time_and_stamped_ones
         store.key(&name, &alice, &key("mine")).await.expect("reads"),
         None
     );
+
     assert_eq!(
         store.create_key(&alice, &key("make")).await.expect("reads"),
         None

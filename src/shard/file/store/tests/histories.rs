@@ -10,6 +10,7 @@ use super::*;
 async fn history_gives_the_nearest_page_and_one_more_on_each_side_asked() {
     let folder = folder();
     let mut records = vec![created("c", &["alice", "bob"], START)];
+
     for seq in 2..=60_u64 {
         let who = if seq % 3 == 0 { "bob" } else { "alice" };
         records.push(message_to(
@@ -21,6 +22,7 @@ async fn history_gives_the_nearest_page_and_one_more_on_each_side_asked() {
             (seq % 5 == 0).then(|| id(2)),
         ));
     }
+
     let store = one(folder.path(), &records, &[]).await;
     let (name, bob) = (conversation("c"), user("bob"));
     let arounds = [
@@ -30,6 +32,7 @@ async fn history_gives_the_nearest_page_and_one_more_on_each_side_asked() {
         Around::After(Seq(30)),
         Around::Around(Seq(30)),
     ];
+
     for around in arounds {
         for (source, reply_to) in [
             (None, None),
@@ -94,6 +97,7 @@ async fn summaries_count_what_others_wrote_after_the_reader_read_or_joined() {
     messages.push(message("c", 4, "alice", 4, START));
     messages.push(message("c", 5, "carol", 5, START));
     messages.push(message("c", 6, "alice", 6, START));
+
     let receipts = [
         advance("c", START, "bob", 4, 4),
         react("c", 6, "bob", Some(5)),
@@ -105,6 +109,7 @@ async fn summaries_count_what_others_wrote_after_the_reader_read_or_joined() {
         conversation("c"),
         conversation("d"),
     ];
+
     for (reader, unread) in [("alice", 1), ("bob", 2), ("carol", 2)] {
         let items = store.summaries(&names, &user(reader)).await.expect("reads");
         assert_eq!(items.len(), 3);
@@ -128,6 +133,7 @@ async fn summaries_count_what_others_wrote_after_the_reader_read_or_joined() {
         assert_eq!(last.reactions.get(&5), Some(&2));
         assert_eq!(last.my_reaction, (reader != "alice").then_some(5));
     }
+
     let empty = store
         .summaries(&names[2..], &user("alice"))
         .await
@@ -142,6 +148,7 @@ async fn unread_counts_to_a_thousand() {
     let store = open(folder.path(), "s3.db").await;
     let mut log = Written::default();
     log.entry(&[created("c", &["alice", "bob"], START)]);
+
     for page in 0..5_u64 {
         let seqs = page * 250 + 2..page * 250 + 252;
         log.entry(
@@ -150,6 +157,7 @@ async fn unread_counts_to_a_thousand() {
                 .collect::<Vec<_>>(),
         );
     }
+
     store
         .apply(Stream::Messages, log.entries.clone())
         .await

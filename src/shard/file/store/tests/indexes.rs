@@ -15,6 +15,7 @@ async fn the_outbox_names_the_creator_first_and_goes_as_it_is_delivered() {
         with_key(created("c", &["alice", "bob"], START), "make", false),
         left("c", 2, "alice", "bob", None),
     ]);
+
     store
         .apply(Stream::Messages, log.entries.clone())
         .await
@@ -42,6 +43,7 @@ async fn the_outbox_names_the_creator_first_and_goes_as_it_is_delivered() {
             (2, 0, "bob", false)
         ]
     );
+
     assert_eq!(
         rows[0]
             .change
@@ -55,9 +57,11 @@ async fn the_outbox_names_the_creator_first_and_goes_as_it_is_delivered() {
         store.outbox(rows[0].position, 1).await.expect("reads"),
         rows[1..2]
     );
+
     log.entry(&[Record::OutboxProgress {
         upto: rows[1].position,
     }]);
+
     store
         .apply(Stream::Messages, log.entries.split_off(1))
         .await
@@ -83,6 +87,7 @@ async fn an_older_change_never_overwrites_a_newer_one_in_an_index() {
         index("alice", "e", 2, false, None, START),
         index("bob", "c", 1, true, None, START),
     ];
+
     let store = one(folder.path(), &records, &[]).await;
     let item = |name: &str, seq, joined, version| IndexItem {
         conversation: conversation(name),
@@ -95,6 +100,7 @@ async fn an_older_change_never_overwrites_a_newer_one_in_an_index() {
         .await
         .expect("reads");
     assert_eq!(page, [item("d", 1, true, 2), item("c", 5, true, 1)]);
+
     let page = store
         .index_page(&user("alice"), Some(Offset(2)), 9)
         .await

@@ -246,6 +246,7 @@ fn folder() -> tempfile::TempDir {
 async fn a_file_of_another_cluster_or_shard_is_refused_with_one_line() {
     let folder = folder();
     open(folder.path(), "s3.db").await.close().await;
+
     let path = folder.path().join("s3.db");
     let others = [
         (
@@ -264,6 +265,7 @@ async fn a_file_of_another_cluster_or_shard_is_refused_with_one_line() {
         ),
         (identity(), ShardId(4)),
     ];
+
     for (identity, shard) in others {
         let refused = Store::open(&path, identity, shard, config())
             .await
@@ -292,6 +294,7 @@ async fn a_file_of_another_program_is_refused_and_left_alone() {
         .await
         .expect_err("foreign");
     assert!(matches!(refused, OpenError::Foreign { .. }), "{refused}");
+
     let tables = sqlx::query("SELECT name FROM sqlite_master")
         .fetch_all(&mut other)
         .await

@@ -16,6 +16,7 @@ async fn no_statement_scans_a_table() {
         &progress::READS,
         &seen::READS,
     ];
+
     let reads = messages::READS.iter().chain(&more).copied().flatten();
     statements.extend(reads.map(|read| (*read).to_owned()));
     statements.extend(
@@ -27,6 +28,7 @@ async fn no_statement_scans_a_table() {
         ]
         .map(str::to_owned),
     );
+
     statements.extend(write_messages::DELETING.map(str::to_owned));
     statements.extend(
         write_messages::FINDING
@@ -35,6 +37,7 @@ async fn no_statement_scans_a_table() {
             .chain(&write_receipts::FINDING)
             .map(|multi| multi.text(4)),
     );
+
     statements.push("SELECT * FROM receipts WHERE message_id = ?".to_owned());
     for statement in statements {
         let plan = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {statement}")))

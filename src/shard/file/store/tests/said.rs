@@ -39,6 +39,7 @@ pub(crate) fn edited(
         vec![user("bob")],
     );
     let (by, text, superseded) = (user(by), text.into(), false);
+
     event(
         name,
         seq,

@@ -18,6 +18,7 @@ async fn a_list_shows_the_newest_message_that_is_not_deleted() {
     let mut log = Written::default();
     log.entry(&records);
     log.entry(&[deleted("c", 6, "alice", (1, 2))]);
+
     let last = async || {
         let items = store
             .summaries(&[conversation("c")], &user("bob"))
@@ -26,11 +27,13 @@ async fn a_list_shows_the_newest_message_that_is_not_deleted() {
         let item = items[0].clone().expect("a participant");
         (item.last_message.map(|last| last.core.text), item.unread)
     };
+
     store
         .apply(Stream::Messages, log.entries[..1].to_vec())
         .await
         .expect("applies");
     assert_eq!(last().await, (Some("edited".to_owned()), Some(1)));
+
     store
         .apply(Stream::Messages, log.entries[1..].to_vec())
         .await

@@ -11,6 +11,7 @@ async fn watermarks_never_go_back_and_reading_delivers() {
         message("c", 3, "alice", 1, START),
         message("c", 4, "alice", 2, START),
     ];
+
     let receipts = [
         advance("c", START + 10, "bob", 0, 3),
         advance("c", START + 20, "bob", 2, 2),
@@ -23,6 +24,7 @@ async fn watermarks_never_go_back_and_reading_delivers() {
         store.locate(id(1)).await.expect("reads").expect("there"),
     );
     let marks = store.watermarks(&name, None, 9).await.expect("reads");
+
     let marks: Vec<_> = marks
         .iter()
         .map(|mark| {
@@ -35,6 +37,7 @@ async fn watermarks_never_go_back_and_reading_delivers() {
         .collect();
     assert_eq!(marks, [("alice", 1, 1), ("bob", 4, 4), ("carol", 2, 2)]);
     let marks = store.marks(&name).await.expect("reads");
+
     assert_eq!(
         marks,
         [Marks {
@@ -43,6 +46,7 @@ async fn watermarks_never_go_back_and_reading_delivers() {
             read: Seq(4)
         }]
     );
+
     let receipts = store.receipts(id(1), &at, None, 9).await.expect("reads");
     let bob = receipts
         .iter()
@@ -52,6 +56,7 @@ async fn watermarks_never_go_back_and_reading_delivers() {
         (bob.delivered_at, bob.read_at, bob.ts),
         (Some(START + 10), Some(START + 10), Some(START + 10))
     );
+
     let at = store.locate(id(2)).await.expect("reads").expect("there");
     let receipts = store.receipts(id(2), &at, None, 9).await.expect("reads");
     let bob = receipts
@@ -81,6 +86,7 @@ async fn receipts_and_their_view_name_each_participant_who_had_joined_but_the_se
         react("c", 1, "stranger", Some(2)),
         react("c", 1, "stranger", None),
     ];
+
     let store = one(folder.path(), &messages, &receipts).await;
     let at = store.locate(id(1)).await.expect("reads").expect("there");
     let receipts = store.receipts(id(1), &at, None, 9).await.expect("reads");
@@ -93,6 +99,7 @@ async fn receipts_and_their_view_name_each_participant_who_had_joined_but_the_se
             .expect("reads"),
         []
     );
+
     let rows =
         sqlx::query("SELECT message_id, user_id, delivered, read, reaction, ts FROM receipts WHERE message_id = ?")
             .bind(id(1).as_bytes().as_slice())
@@ -107,6 +114,7 @@ async fn receipts_and_their_view_name_each_participant_who_had_joined_but_the_se
         rows[0].get(4),
         rows[0].get(5),
     );
+
     assert_eq!(
         row,
         (
@@ -117,6 +125,7 @@ async fn receipts_and_their_view_name_each_participant_who_had_joined_but_the_se
             i64::try_from(START + 10).expect("fits")
         )
     );
+
     let reactions = store.reactions(&[id(1), id(9)]).await.expect("reads");
     assert_eq!(
         reactions,

@@ -30,6 +30,7 @@ async fn catching_up_applies_the_whole_log_and_is_done_when_done() {
     let (log, store) = (MemoryLog::default(), open(folder.path(), "s3.db").await);
     let mut written = Written::default();
     written.entry(&[created("c", &["alice"], START)]);
+
     for page in 0..4_u64 {
         let seqs = page * 200 + 2..page * 200 + 202;
         written.entry(
@@ -38,11 +39,13 @@ async fn catching_up_applies_the_whole_log_and_is_done_when_done() {
                 .collect::<Vec<_>>(),
         );
     }
+
     log.set(Stream::Messages, &written);
     catch_up_to(&log, &store, written.tail)
         .await
         .expect("catches up");
     assert_eq!(store.progress().applied.messages, written.tail);
+
     let reads = log.reads.load(Ordering::SeqCst);
     catch_up_to(&log, &store, written.tail)
         .await
@@ -61,16 +64,20 @@ async fn a_log_that_does_not_belong_to_the_file_is_refused_with_one_clear_senten
         .await
         .expect("applies");
     let before = store.digest().await.expect("reads");
+
     written.entry(&[message("c", 2, "alice", 1, START)]);
     written.entry(&[message("c", 3, "alice", 2, START)]);
+
     let mut trimmed = written.clone();
     trimmed.entries.drain(..2);
     let mut empty = written.clone();
     empty.entries.clear();
+
     let mut foreign = Written::default();
     foreign.entry(&[created("d", &["bob"], START)]);
     let short = foreign.clone();
     foreign.entry(&[message("d", 2, "bob", 1, START)]);
+
     let cases = [
         (&trimmed, trimmed.tail, "was trimmed"),
         (&empty, empty.tail, "has nothing after o1"),
@@ -82,6 +89,7 @@ async fn a_log_that_does_not_belong_to_the_file_is_refused_with_one_clear_senten
             "the log was lost or replaced",
         ),
     ];
+
     for (log_of, tail, expected) in cases {
         log.set(Stream::Messages, log_of);
         let refused = catch_up_to(&log, &store, tail).await.expect_err(expected);

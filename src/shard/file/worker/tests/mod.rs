@@ -69,6 +69,7 @@ impl Double for MemoryLog {
         {
             return Err(LogError::Failed("not now".to_owned()));
         }
+
         let mut bytes = 0;
         let entries = self.entries.lock().expect("whole");
         let page = entries[stream]
@@ -111,6 +112,7 @@ impl Bench {
             committed: committed.each_ref().map(watch::Sender::subscribe),
             config,
         });
+
         Self {
             _folder: folder,
             log,

@@ -19,6 +19,7 @@ async fn committed_entries_are_applied_and_those_in_doubt_are_not() {
     bench.commit(first);
     bench.applied(first.offset).await;
     assert_eq!(bench.store.progress().applied.messages, first);
+
     // Had the second been applied, this would find two events.
     let events = bench
         .store
@@ -26,6 +27,7 @@ async fn committed_entries_are_applied_and_those_in_doubt_are_not() {
         .await
         .expect("reads");
     assert_eq!(events.len(), 1);
+
     bench.commit(bench.written.tail);
     bench.applied(Offset(2)).await;
     assert_eq!(bench.store.progress().applied.messages, bench.written.tail);
@@ -67,12 +69,14 @@ async fn what_comes_little_by_little_is_gathered_into_one_transaction_over_sever
     bench.commit(first);
     bench.workers.hurry(Stream::Messages);
     bench.applied(first.offset).await;
+
     let reads = bench.log.reads.load(Ordering::SeqCst);
     for seq in 2..=40 {
         bench.append(&[message("c", seq, "alice", seq, START)]);
         bench.commit(bench.written.tail);
         tokio::task::yield_now().await;
     }
+
     bench.applied(Offset(40)).await;
     assert_eq!(
         bench.log.reads.load(Ordering::SeqCst),
@@ -87,18 +91,22 @@ async fn what_the_log_or_the_file_refuses_is_tried_again_until_it_works() {
     let mut bench = Bench::new(config()).await;
     bench.log.failing.store(3, Ordering::SeqCst);
     bench.store.execute("PRAGMA max_page_count = 1").await;
+
     let mut records = vec![created("c", &["alice"], START)];
     records.extend((2..=250).map(|seq| message("c", seq, "alice", seq, START)));
     bench.append(&records);
     bench.commit(bench.written.tail);
+
     let deadline = Instant::now() + Duration::from_secs(20);
     while bench.log.reads.load(Ordering::SeqCst) < 6 {
         assert!(Instant::now() < deadline, "tried again");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+
     assert_eq!(bench.store.progress().applied.messages, Tail::EMPTY);
     bench.store.execute("PRAGMA max_page_count = 1000000").await;
     bench.applied(Offset(250)).await;
+
     let head = bench
         .store
         .head(&conversation("c"))
@@ -119,10 +127,12 @@ async fn a_malformed_record_neither_stops_the_worker_nor_makes_it_spin() {
     bench.append(&[message("c", 2, "alice", 1, START)]);
     bench.commit(bench.written.tail);
     bench.applied(Offset(3)).await;
+
     let reads = bench.log.reads.load(Ordering::SeqCst);
     bench.append(&[message("c", 3, "alice", 2, START)]);
     bench.commit(bench.written.tail);
     bench.applied(Offset(4)).await;
+
     assert!(
         bench.log.reads.load(Ordering::SeqCst) <= reads + 1,
         "one entry, one read"
@@ -135,19 +145,23 @@ async fn a_log_that_does_not_link_stops_its_stream_and_not_the_other() {
     let mut other = Written::default();
     other.entry(&[created("d", &["bob"], START)]);
     other.entry(&[message("d", 2, "bob", 1, START)]);
+
     let first = bench.append(&[created("c", &["alice"], START)]);
     bench.commit(first);
     bench.applied(first.offset).await;
     bench.log.set(Stream::Messages, &other);
     bench.commit(other.tail);
+
     let mut receipts = Written::default();
     receipts.entry(&[Record::EpochStart {
         epoch: Epoch(1),
         node: "n".into(),
         ts: START,
     }]);
+
     bench.log.set(Stream::Receipts, &receipts);
     bench.committed.receipts.send_replace(receipts.tail);
+
     let mut applied = bench.workers.applied(Stream::Receipts);
     let reached = applied.wait_for(|tail| *tail == receipts.tail);
     assert!(
@@ -155,6 +169,7 @@ async fn a_log_that_does_not_link_stops_its_stream_and_not_the_other() {
             .await
             .is_ok_and(|seen| seen.is_ok())
     );
+
     bench
         .workers
         .finish(Instant::now() + Duration::from_secs(20))

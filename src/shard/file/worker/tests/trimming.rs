@@ -27,16 +27,20 @@ async fn the_log_is_trimmed_behind_what_is_durable_when_there_is_no_floor() {
     .await;
     bench.append(&[created("c", &["alice"], START)]);
     bench.append(&[message("c", 2, "alice", 1, START)]);
+
     let tail = bench.append(&[message("c", 3, "alice", 2, START)]);
     bench.commit(tail);
     bench.applied(tail.offset).await;
+
     assert_eq!(
         bench.log.first(Stream::Messages),
         Some(Offset(1)),
         "applied is not durable"
     );
+
     let mut trimmed = bench.workers.trimmed();
     bench.store.checkpoint().await.expect("checkpoints");
+
     let reached = trimmed.wait_for(|offsets| offsets.messages > Offset(0));
     let offsets = *tokio::time::timeout(Duration::from_secs(20), reached)
         .await
@@ -49,6 +53,7 @@ async fn the_log_is_trimmed_behind_what_is_durable_when_there_is_no_floor() {
             receipts: Offset(0)
         }
     );
+
     assert_eq!(bench.log.first(Stream::Messages), None);
     assert_eq!(
         *bench.workers.durable().borrow(),
@@ -76,6 +81,7 @@ async fn nothing_is_trimmed_that_is_not_durable() {
             ts: START,
         }]);
     }
+
     let now = tokio::time::Instant::now();
     for (entry, ago) in bench.written.entries.iter().zip([300, 200, 100, 0]) {
         let since = now
@@ -86,6 +92,7 @@ async fn nothing_is_trimmed_that_is_not_durable() {
             ..mark(&entry.entry, &entry.bytes)
         });
     }
+
     let (committed, config) = (
         bench.committed.each_ref().map(watch::Sender::subscribe),
         config(),
@@ -102,6 +109,7 @@ async fn nothing_is_trimmed_that_is_not_durable() {
         committed,
         config,
     };
+
     let (durable, trimmed) = (
         watch::Sender::new(PerStream::both(Offset(0))),
         watch::Sender::new(PerStream::both(Offset(0))),
@@ -111,6 +119,7 @@ async fn nothing_is_trimmed_that_is_not_durable() {
         PerStream::both(Offset(0)),
         CancellationToken::new(),
     );
+
     let trim = Trim {
         setup,
         retained: kept,
@@ -120,6 +129,7 @@ async fn nothing_is_trimmed_that_is_not_durable() {
         opened_at,
         stop,
     };
+
     assert!(!trim.trim(&trimming(), Stream::Messages, Offset(2)).await);
     assert_eq!(bench.log.first(Stream::Messages), Some(Offset(3)));
     assert!(trim.trim(&trimming(), Stream::Messages, Offset(4)).await);

@@ -9,18 +9,22 @@ use crate::shard::write::append::tests::Bench;
 async fn records_are_numbered_from_the_tail_on_and_gather_while_a_batch_is_away() {
     let mut bench = Bench::new();
     assert_eq!([bench.decide(1), bench.decide(1)], [Offset(1), Offset(2)]);
+
     bench.appender.pump(&bench.lane);
     assert!(bench.appender.is_away());
     assert_eq!(
         (bench.decide(1), bench.appender.last()),
         (Offset(3), Offset(3))
     );
+
     bench.appender.pump(&bench.lane);
     assert_eq!(bench.appender.committed().offset, Offset(0));
+
     let end = bench.appender.end().await;
     let Ended::Committed(committed) = bench.appender.ended(end) else {
         panic!("refused")
     };
+
     assert_eq!(
         committed
             .iter()
@@ -81,9 +85,11 @@ async fn what_is_surely_not_written_is_taken_back_and_its_offsets_are_used_again
     bench.decide(1);
     assert!(matches!(bench.round().await, Ended::Committed(_)));
     *bench.log.refuses.lock().expect("whole") = true;
+
     bench.decide(1);
     bench.appender.pump(&bench.lane);
     assert_eq!(bench.decide(1), Offset(3));
+
     let end = bench.appender.end().await;
     assert!(matches!(bench.appender.ended(end), Ended::NotWritten(_)));
     assert!(bench.appender.is_idle());
@@ -108,8 +114,10 @@ async fn waiters_come_back_in_the_order_of_their_offsets_and_then_of_their_askin
     bench.appender.retain_waiting(|waiter| *waiter != "gave up");
     assert_eq!(bench.appender.ready(), None, "nothing is committed");
     assert!(matches!(bench.round().await, Ended::Committed(_)));
+
     bench.decide(1);
     bench.appender.wait(Offset(3), "later");
+
     let ready: Vec<_> = std::iter::from_fn(|| bench.appender.ready()).collect();
     assert_eq!(ready, ["first", "second", "third", "fourth"]);
     assert_eq!(

@@ -21,15 +21,19 @@ async fn what_the_log_lost_is_appended_again_verbatim_before_anything_new() {
         bench.decide(10);
         assert!(matches!(bench.round().await, Ended::Committed(_)));
     }
+
     let before = bench.log.taken.lock().expect("whole").clone();
     bench.log.taken.lock().expect("whole").truncate(2);
     let offset = bench.decide(10);
     bench.appender.wait(offset, "new");
+
     // The log says no, then it loses more, then all goes well.
     assert!(matches!(bench.round().await, Ended::Committed(records) if records.is_empty()));
     assert!(matches!(bench.round().await, Ended::Committed(records) if records.is_empty()));
+
     bench.log.taken.lock().expect("whole").truncate(1);
     let mut answered = Vec::new();
+
     while !bench.appender.is_idle() {
         assert_eq!(
             bench.appender.ready(),
@@ -41,10 +45,12 @@ async fn what_the_log_lost_is_appended_again_verbatim_before_anything_new() {
         };
         answered.extend(records.into_iter().map(|decided| decided.offset));
     }
+
     assert_eq!(
         (answered, bench.appender.ready()),
         (vec![offset], Some("new"))
     );
+
     let after = bench.log.taken.lock().expect("whole").clone();
     assert_eq!(
         (after.len(), &after[..5]),
@@ -61,18 +67,22 @@ async fn what_was_acknowledged_is_not_taken_back_though_the_log_refuses_it() {
         bench.decide(10);
         bench.round().await;
     }
+
     bench.log.taken.lock().expect("whole").truncate(1);
     bench.decide(10);
     bench.round().await;
     *bench.log.refuses.lock().expect("whole") = true;
     assert!(matches!(bench.round().await, Ended::Committed(records) if records.is_empty()));
+
     bench.appender.pump(&bench.lane);
     assert!(!bench.appender.is_away(), "it rests");
     *bench.log.refuses.lock().expect("whole") = false;
+
     bench.appender.rests_until = None;
     while !bench.appender.is_idle() {
         assert!(matches!(bench.round().await, Ended::Committed(_)));
     }
+
     assert_eq!(bench.log.taken.lock().expect("whole").len(), 4);
 }
 
@@ -98,6 +108,7 @@ async fn a_stream_that_is_not_ours_is_given_up() {
 fn what_is_kept_for_a_log_that_loses_entries_is_bounded() {
     let mut retained = Retained::default();
     let bytes = Bytes::from(vec![0; 100_000]);
+
     for offset in 1..100 {
         let (shard, stream, token) = (ShardId(1), Stream::Messages, Token::new(Epoch(1)));
         let tail = Tail {
@@ -117,6 +128,7 @@ fn what_is_kept_for_a_log_that_loses_entries_is_bounded() {
             bytes: bytes.clone(),
         });
     }
+
     assert!(
         retained.bytes <= RETAINED_BYTES_MAX && retained.batches.len() == 41,
         "{}",
@@ -131,6 +143,7 @@ fn what_is_kept_for_a_log_that_loses_entries_is_bounded() {
             .map(|lost| lost.len()),
         Some(2)
     );
+
     assert_eq!(
         retained.after(&Tail {
             offset: Offset(3),
@@ -138,6 +151,7 @@ fn what_is_kept_for_a_log_that_loses_entries_is_bounded() {
         }),
         None
     );
+
     retained.expire(Instant::now() + RETAINED_FOR);
     assert_eq!(
         (retained.bytes, retained.batches.len()),
@@ -172,6 +186,7 @@ async fn fallen_back() -> (Lane, Loose, Appender<&'static str>) {
         Token::new(Epoch(1)),
         Tail::EMPTY,
     );
+
     for answer in [
         Definite::Committed,
         Definite::TailMismatch { found: Tail::EMPTY },
@@ -189,6 +204,7 @@ async fn fallen_back() -> (Lane, Loose, Appender<&'static str>) {
             Ended::Committed(_)
         ));
     }
+
     (lane, loose, appender)
 }
 
@@ -231,6 +247,7 @@ async fn a_refusal_after_lost_entries_were_restored_does_not_call_what_was_in_do
     let (lane, mut loose, mut appender) = fallen_back().await;
     let restored = told(&mut appender, &lane, &mut loose, Definite::Committed).await;
     assert!(matches!(restored, Ended::Committed(records) if records.is_empty()));
+
     // A standby may hold it, and would bring it back after others were written in its place.
     let refused = told(
         &mut appender,
@@ -239,11 +256,13 @@ async fn a_refusal_after_lost_entries_were_restored_does_not_call_what_was_in_do
         Definite::NotWritten("full".to_owned()),
     )
     .await;
+
     assert!(
         matches!(refused, Ended::Committed(records) if records.is_empty()),
         "it is sent again"
     );
     assert!(!appender.is_idle());
+
     appender.rests_until = None;
     let committed = told(&mut appender, &lane, &mut loose, Definite::Committed).await;
     assert!(matches!(committed, Ended::Committed(records) if records.len() == 1));

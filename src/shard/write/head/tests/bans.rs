@@ -16,17 +16,20 @@ fn moderators_remove_and_ban_members_and_readers_alone() {
         assert_eq!(of(&mut head, "mod", "admin"), Err(Code::Forbidden));
         assert_eq!(of(&mut head, "member", "reader"), Err(Code::Forbidden));
     }
+
     assert_eq!(ban(&mut head, "mod", "mod"), Err(Code::Invalid));
     assert_eq!(ban(&mut head, "nobody", "mod"), Err(Code::NotParticipant));
     assert_eq!(ban(&mut head, "mod", "member"), Ok(true));
     assert_eq!(ban(&mut head, "mod", "outsider"), Ok(false));
     assert!(!head.has(&user("member")));
+
     // Nobody is added when one is banned; those who are in already do not count.
     assert_eq!(
         add(&mut head, "admin", &["new", "outsider"]),
         Err(Code::Banned)
     );
     assert!(!head.has(&user("new")));
+
     let unban = Unban {
         conversation: conversation("c"),
         by: user("mod"),
@@ -63,16 +66,20 @@ fn leaving_sheds_neither_a_mute_nor_that_one_is_a_reader() {
     for who in ["muted", "reader"] {
         remove(&mut head, who, who).expect("left");
     }
+
     assert_eq!(add(&mut head, "friend", &["muted", "reader"]), Ok(true));
     assert_eq!(may_send(&head, "muted", NOW), Err(Code::Muted));
     assert_eq!(head.role(&user("reader")), Some(Role::Reader));
+
     // The admin may let them in as a member; the mute stays.
     for who in ["muted", "reader"] {
         remove(&mut head, who, who).expect("left");
     }
+
     assert_eq!(add(&mut head, "admin", &["muted", "reader"]), Ok(true));
     assert_eq!(may_send(&head, "muted", NOW), Err(Code::Muted));
     assert_eq!(head.role(&user("reader")), Some(Role::Member));
+
     // A moderator comes back as anybody does.
     give(&mut head, "admin", "friend", Role::Moderator).expect("given");
     remove(&mut head, "friend", "friend").expect("left");
@@ -90,6 +97,7 @@ fn of_those_who_left_as_readers_the_last_ten_thousand_are_known() {
         key: None,
         kind: EventKind::left(user(&who), user(&who), None),
     };
+
     for number in 0..=KEPT_MAX as u64 {
         let who = format!("u{number}");
         let joined = EventKind::Joined {
@@ -104,6 +112,7 @@ fn of_those_who_left_as_readers_the_last_ten_thousand_are_known() {
         });
         head.advance(&left(2 * number + 11, who));
     }
+
     assert_eq!(head.gone.len(), KEPT_MAX);
     assert!(!head.gone.contains_key(&user("u0")) && head.gone.contains_key(&user("u1")));
 }

@@ -86,6 +86,7 @@ fn only_the_admin_adds_and_removes_others_and_anyone_leaves() {
         remove(&mut head, "stranger", "carol"),
         Err(Code::NotParticipant)
     );
+
     assert_eq!(
         remove(&mut head, "stranger", "stranger"),
         Ok(false),
@@ -107,6 +108,7 @@ fn the_longest_standing_participant_follows_an_admin_who_leaves() {
     add(&mut head, "alice", &["aaron"]).expect("added");
     remove(&mut head, "zoe", "zoe").expect("left");
     add(&mut head, "alice", &["zoe"]).expect("added");
+
     let succession = [("alice", "bob"), ("bob", "aaron"), ("aaron", "zoe")];
     for (gone, next) in succession {
         let remove = Remove {
@@ -124,6 +126,7 @@ fn the_longest_standing_participant_follows_an_admin_who_leaves() {
         head.advance(&event);
         assert_eq!(head.role(&user(next)), Some(Role::Admin));
     }
+
     remove(&mut head, "zoe", "zoe").expect("left");
     assert_eq!((head.participants.len(), &head.admin), (0, &user("zoe")));
     assert_eq!(
@@ -153,6 +156,7 @@ fn a_conversation_has_at_most_ten_thousand_participants() {
         add(&mut head, "admin", &[last[0], "one-too-many"]),
         Err(Code::Invalid)
     );
+
     // Duplicates and those who are in do not count.
     assert_eq!(
         add(&mut head, "admin", &[last[0], last[0], "u-1"]),
@@ -192,6 +196,7 @@ fn creating_a_name_again_is_the_same_request_or_a_refusal() {
         };
         decide_create_again(&head, &create).map_err(|problem| problem.code)
     };
+
     assert_eq!(again("alice", Some("key"), [1; 16]), Ok(()));
     assert_eq!(
         again("alice", Some("key"), [2; 16]),

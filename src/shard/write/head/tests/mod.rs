@@ -34,6 +34,7 @@ fn crew() -> Head {
         Patch::Keep,
     )
     .expect("set");
+
     set(
         &mut head,
         "admin",

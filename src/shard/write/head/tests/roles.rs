@@ -11,11 +11,13 @@ fn members_send_where_all_may_and_readers_never_do() {
     for who in ["admin", "mod", "member"] {
         assert_eq!(may_send(&head, who, NOW), Ok(()), "{who}");
     }
+
     assert_eq!(may_send(&head, "reader", NOW), Err(Code::Forbidden));
     let closed = SettingsChange {
         post: Some(Whom::Moderators),
         ..SettingsChange::default()
     };
+
     assert_eq!(update(&mut head, "mod", closed), Err(Code::Forbidden));
     assert_eq!(
         update(&mut head, "stranger", closed),
@@ -38,8 +40,10 @@ fn a_mute_ends_by_itself_and_nobody_ends_their_own() {
     );
     assert_eq!(may_send(&head, "member", 4_999), Err(Code::Muted));
     assert_eq!(may_send(&head, "member", 5_000), Ok(()));
+
     let own = set(&mut head, "member", "member", None, Patch::Set(None));
     assert_eq!(own, Err(Code::Invalid));
+
     for who in ["admin", "mod", "member", "reader"] {
         assert_eq!(
             mute(&mut head, who, who, 9_000),
@@ -47,6 +51,7 @@ fn a_mute_ends_by_itself_and_nobody_ends_their_own() {
             "{who}"
         );
     }
+
     assert_eq!(mute(&mut head, "mod", "admin", 9_000), Err(Code::Forbidden));
     assert_eq!(
         mute(&mut head, "member", "reader", 9_000),
@@ -64,11 +69,13 @@ fn a_mute_ends_by_itself_and_nobody_ends_their_own() {
         mute(&mut head, "nobody", "member", 9_000),
         Err(Code::NotParticipant)
     );
+
     // A time that has come ends it; a moderator is muted by the admin alone.
     assert_eq!(mute(&mut head, "mod", "member", NOW), Ok(true));
     assert_eq!(may_send(&head, "member", NOW), Ok(()));
     assert_eq!(mute(&mut head, "mod", "member", NOW), Ok(false));
     assert_eq!(mute(&mut head, "admin", "mod", 9_000), Ok(true));
+
     // What is so already counts as not given, so the moderator gives no role here.
     let both = set(
         &mut head,
@@ -77,6 +84,7 @@ fn a_mute_ends_by_itself_and_nobody_ends_their_own() {
         Some(Role::Member),
         Patch::Set(Some(9_000)),
     );
+
     assert_eq!(both, Ok(true));
     // The role forbids before the mute does.
     assert_eq!(mute(&mut head, "mod", "reader", 9_000), Ok(true));
@@ -98,6 +106,7 @@ fn the_office_is_handed_over_in_one_event_and_not_given_up() {
         give(&mut head, "mod", "mod", Role::Member),
         Err(Code::Forbidden)
     );
+
     mute(&mut head, "mod", "member", 9_000).expect("muted");
     let both = set(
         &mut head,
@@ -107,6 +116,7 @@ fn the_office_is_handed_over_in_one_event_and_not_given_up() {
         Patch::Set(Some(9_999)),
     );
     assert_eq!(both, Err(Code::Invalid), "an admin is not muted");
+
     let before = head.last_seq;
     assert_eq!(give(&mut head, "admin", "member", Role::Admin), Ok(true));
     assert_eq!(head.last_seq, before.next());
