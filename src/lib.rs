@@ -12,7 +12,9 @@ pub mod clock;
 pub mod ids;
 
 pub(crate) mod problem;
-pub mod protocol;
+pub use protocol::openapi;
+
+pub(crate) mod protocol;
 
 pub(crate) mod connections;
 pub mod output;

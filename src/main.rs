@@ -4,8 +4,8 @@ use std::process::ExitCode;
 
 use nix::sys::stat::{Mode, umask};
 use rookery::config::{Invocation, Refused};
+use rookery::openapi;
 use rookery::output;
-use rookery::protocol::openapi;
 use rookery::{dev, process};
 
 /// Measured on this work: an eighth of the processor's time is spent allocating with the C

@@ -12,12 +12,12 @@ use crate::cluster::table::reach::Reach;
 use crate::cluster::table::{Table, TableStore};
 
 /// How often the store is asked.
-pub const POLL: Duration = Duration::from_millis(250);
+pub(crate) const POLL: Duration = Duration::from_millis(250);
 
 /// Waits for the first table, then follows it as a [`Follower`] does until `stop` fires or nobody
 /// watches any more, and notes in `reach` how that goes. `None` when stopped before there was a
 /// table.
-pub async fn follow(
+pub(crate) async fn follow(
     store: Arc<dyn TableStore>,
     poll: Duration,
     stop: CancellationToken,

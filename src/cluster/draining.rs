@@ -9,7 +9,7 @@ use crate::ids::NodeId;
 
 /// What the table gives to a node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Left {
+pub(crate) struct Left {
     /// Shards that it owns.
     pub owned: usize,
     /// Shards that it stands by for.
@@ -18,7 +18,7 @@ pub struct Left {
 
 /// What a node still has.
 #[must_use]
-pub fn left(table: &Table, node: &NodeId) -> Left {
+pub(crate) fn left(table: &Table, node: &NodeId) -> Left {
     Left {
         owned: table.owned_by(node).count(),
         standbys: table.stood_by_for(node).count(),
@@ -30,7 +30,7 @@ pub fn left(table: &Table, node: &NodeId) -> Left {
 ///
 /// # Errors
 /// One sentence that says what to do: no such node, or too few others to hold the copies.
-pub fn with_mark(
+pub(crate) fn with_mark(
     table: &Table,
     node: &NodeId,
     mark: Drain,
@@ -63,7 +63,7 @@ pub fn with_mark(
 
 /// The table in which this node is not draining; `None` when it is not anyway.
 #[must_use]
-pub fn without_mark(table: &Table, node: &NodeId) -> Option<Table> {
+pub(crate) fn without_mark(table: &Table, node: &NodeId) -> Option<Table> {
     let mut next = Table {
         version: table.version.saturating_add(1),
         ..table.clone()

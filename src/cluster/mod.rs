@@ -4,7 +4,7 @@
 
 pub mod map;
 
-pub mod ring;
+pub(crate) mod ring;
 
 pub mod table;
 
@@ -12,11 +12,11 @@ pub mod assignment;
 
 pub mod balance;
 
-pub mod draining;
+pub(crate) mod draining;
 
 pub mod claimed;
 
-pub mod directory;
+pub(crate) mod directory;
 
 pub(crate) mod announce;
 

@@ -12,7 +12,7 @@ use hashring::HashRing;
 use crate::ids::{NodeId, ShardId};
 
 /// Points of each node on the ring.
-pub const VIRTUAL_NODES: u16 = 128;
+pub(crate) const VIRTUAL_NODES: u16 = 128;
 
 /// Bytes that hash as they stand: one single write, no length, no terminator. The standard `Hash`
 /// of texts and slices adds bytes of its own, which no one promises to keep.
@@ -42,7 +42,7 @@ impl Hash for Point {
 
 /// A ring over a set of nodes.
 #[derive(Debug)]
-pub struct Ring {
+pub(crate) struct Ring {
     nodes: Vec<NodeId>,
     ring: HashRing<Point>,
     /// The node of each point, in the order of the ring.
@@ -54,7 +54,7 @@ pub struct Ring {
 impl Ring {
     /// A ring over these nodes; their order and repetitions do not matter.
     #[must_use]
-    pub fn new<'a>(members: impl IntoIterator<Item = &'a NodeId>) -> Self {
+    pub(crate) fn new<'a>(members: impl IntoIterator<Item = &'a NodeId>) -> Self {
         let distinct: BTreeSet<&NodeId> = members.into_iter().collect();
         let nodes: Vec<NodeId> = distinct.into_iter().cloned().collect();
         let mut points: Vec<Point> = nodes
@@ -86,7 +86,7 @@ impl Ring {
     /// The nodes in the order in which they should have the shard: the preferred owner first. Each
     /// node once, at most `count` of them.
     #[must_use]
-    pub fn preference(&self, shard: ShardId, count: usize) -> Vec<NodeId> {
+    pub(crate) fn preference(&self, shard: ShardId, count: usize) -> Vec<NodeId> {
         let start = self
             .ring
             .get(&key_of(shard))

@@ -7,10 +7,6 @@ use clap::{Args, Subcommand};
 use crate::config::values;
 use crate::ids::NodeId;
 
-#[expect(
-    missing_docs,
-    reason = "the comments of the fields are the help of the flags; one here would replace them"
-)]
 #[derive(Debug, Clone, Args)]
 pub struct AskSettings {
     /// Operations port of a node of the cluster, whichever.
@@ -29,7 +25,6 @@ pub struct AskSettings {
     #[arg(long, global = true, value_name = "YES", default_value = "false", default_missing_value = "true", num_args = 0..=1)]
     #[arg(require_equals = true, action = clap::ArgAction::Set)]
     pub json: bool,
-    #[expect(missing_docs, reason = "likewise")]
     #[command(subcommand)]
     pub ask: Ask,
 }

@@ -44,10 +44,6 @@ pub struct BackupSettings {
     #[arg(long, value_name = "YES", default_value = "false", default_missing_value = "true", num_args = 0..=1)]
     #[arg(require_equals = true, action = ArgAction::Set)]
     pub json: bool,
-    #[expect(
-        missing_docs,
-        reason = "clap would take a comment for the help of the command"
-    )]
     #[command(subcommand)]
     pub ask: Option<BackupAsk>,
 }

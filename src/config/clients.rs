@@ -18,10 +18,6 @@ use crate::config::values;
 use crate::router;
 use crate::router::cors::Origins;
 
-#[expect(
-    missing_docs,
-    reason = "the comments of the fields are the help of the flags; one here would replace them"
-)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Clients")]
 pub struct AuthSettings {
@@ -57,10 +53,6 @@ impl AuthSettings {
     }
 }
 
-#[expect(
-    missing_docs,
-    reason = "the comments of the fields are the help of the flags; one here would replace them"
-)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Clients")]
 pub struct FrontSettings {
@@ -111,10 +103,6 @@ impl FrontSettings {
     }
 }
 
-#[expect(
-    missing_docs,
-    reason = "the comments of the fields are the help of the flags; one here would replace them"
-)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Clients")]
 pub struct RateSettings {

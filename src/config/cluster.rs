@@ -27,58 +27,22 @@ const RENEWALS_MIN: u32 = 3;
 /// Settings of `rookery node`.
 #[derive(Debug, Clone, Args)]
 pub struct NodeSettings {
-    #[expect(
-        missing_docs,
-        reason = "flattened; clap would take a comment for the help of the command"
-    )]
     #[command(flatten)]
     pub node: NodePlace,
-    #[expect(
-        missing_docs,
-        reason = "flattened; clap would take a comment for the help of the command"
-    )]
     #[command(flatten)]
     pub run: RunSettings,
-    #[expect(
-        missing_docs,
-        reason = "flattened; clap would take a comment for the help of the command"
-    )]
     #[command(flatten)]
     pub cluster: ClusterSettings,
-    #[expect(
-        missing_docs,
-        reason = "flattened; clap would take a comment for the help of the command"
-    )]
     #[command(flatten)]
     pub redis: RedisSettings,
-    #[expect(
-        missing_docs,
-        reason = "flattened; clap would take a comment for the help of the command"
-    )]
     #[command(flatten)]
     pub commit: CommitSettings,
-    #[expect(
-        missing_docs,
-        reason = "flattened; clap would take a comment for the help of the command"
-    )]
     #[command(flatten)]
     pub auth: AuthSettings,
-    #[expect(
-        missing_docs,
-        reason = "flattened; clap would take a comment for the help of the command"
-    )]
     #[command(flatten)]
     pub rates: RateSettings,
-    #[expect(
-        missing_docs,
-        reason = "flattened; clap would take a comment for the help of the command"
-    )]
     #[command(flatten)]
     pub session: SessionSettings,
-    #[expect(
-        missing_docs,
-        reason = "flattened; clap would take a comment for the help of the command"
-    )]
     #[command(flatten)]
     pub shard: ShardSettings,
 }
@@ -86,48 +50,20 @@ pub struct NodeSettings {
 /// Settings of `rookery router`.
 #[derive(Debug, Clone, Args)]
 pub struct RouterSettings {
-    #[expect(
-        missing_docs,
-        reason = "flattened; clap would take a comment for the help of the command"
-    )]
     #[command(flatten)]
     pub router: RouterPlace,
-    #[expect(
-        missing_docs,
-        reason = "flattened; clap would take a comment for the help of the command"
-    )]
     #[command(flatten)]
     pub run: RunSettings,
-    #[expect(
-        missing_docs,
-        reason = "flattened; clap would take a comment for the help of the command"
-    )]
     #[command(flatten)]
     pub redis: RedisSettings,
-    #[expect(
-        missing_docs,
-        reason = "flattened; clap would take a comment for the help of the command"
-    )]
     #[command(flatten)]
     pub auth: AuthSettings,
-    #[expect(
-        missing_docs,
-        reason = "flattened; clap would take a comment for the help of the command"
-    )]
     #[command(flatten)]
     pub front: FrontSettings,
-    #[expect(
-        missing_docs,
-        reason = "flattened; clap would take a comment for the help of the command"
-    )]
     #[command(flatten)]
     pub sockets: SocketSettings,
 }
 
-#[expect(
-    missing_docs,
-    reason = "the comments of the fields are the help of the flags; one here would replace them"
-)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Process")]
 pub struct NodePlace {
@@ -159,10 +95,6 @@ pub struct NodePlace {
     pub adopt_local: bool,
 }
 
-#[expect(
-    missing_docs,
-    reason = "the comments of the fields are the help of the flags; one here would replace them"
-)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Process")]
 pub struct RouterPlace {
@@ -174,10 +106,6 @@ pub struct RouterPlace {
     pub operations_listen: SocketAddr,
 }
 
-#[expect(
-    missing_docs,
-    reason = "the comments of the fields are the help of the flags; one here would replace them"
-)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Clients")]
 pub struct SocketSettings {
@@ -186,10 +114,6 @@ pub struct SocketSettings {
     pub sockets_max: usize,
 }
 
-#[expect(
-    missing_docs,
-    reason = "the comments of the fields are the help of the flags; one here would replace them"
-)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Cluster")]
 pub struct ClusterSettings {
@@ -224,10 +148,6 @@ pub struct ClusterSettings {
     pub verify_every: Duration,
 }
 
-#[expect(
-    missing_docs,
-    reason = "the comments of the fields are the help of the flags; one here would replace them"
-)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Redis")]
 pub struct RedisSettings {
@@ -247,10 +167,6 @@ pub struct RedisSettings {
     pub redis_timeout: Duration,
 }
 
-#[expect(
-    missing_docs,
-    reason = "the comments of the fields are the help of the flags; one here would replace them"
-)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Redis")]
 pub struct CommitSettings {

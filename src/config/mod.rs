@@ -15,23 +15,23 @@ mod command_line;
 
 mod refusal;
 
-pub mod secrets;
+pub(crate) mod secrets;
 
 pub mod settings;
 
-pub mod run;
+pub(crate) mod run;
 
-pub mod clients;
+pub(crate) mod clients;
 
-pub mod serving;
+pub(crate) mod serving;
 
-pub mod cluster;
+pub(crate) mod cluster;
 
-pub mod ask;
+pub(crate) mod ask;
 
-pub mod backup;
+pub(crate) mod backup;
 
-pub mod check;
+pub(crate) mod check;
 
 mod values;
 

@@ -12,10 +12,6 @@ use clap::Args;
 use crate::config::values;
 use crate::telemetry::LogFormat;
 
-#[expect(
-    missing_docs,
-    reason = "the comments of the fields are the help of the flags; one here would replace them"
-)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Process")]
 pub struct RunSettings {

@@ -8,13 +8,13 @@ use std::path::Path;
 use crate::config::refusal::Refused;
 
 /// Variable of the shared secret of HS256 tokens.
-pub const JWT_SECRET: &str = "ROOKERY_JWT_SECRET";
+pub(crate) const JWT_SECRET: &str = "ROOKERY_JWT_SECRET";
 
 /// Variable of the key by which nodes and routers trust each other's links.
-pub const CLUSTER_KEY: &str = "ROOKERY_CLUSTER_KEY";
+pub(crate) const CLUSTER_KEY: &str = "ROOKERY_CLUSTER_KEY";
 
 /// Variable of the URLs of Redis, which may hold a password.
-pub const REDIS: &str = "ROOKERY_REDIS";
+pub(crate) const REDIS: &str = "ROOKERY_REDIS";
 
 /// Every variable of ours begins with it.
 pub(super) const PREFIX: &str = "ROOKERY_";

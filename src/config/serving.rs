@@ -9,10 +9,6 @@ use crate::node::session;
 use crate::shard;
 use crate::shard::file::{store, worker};
 
-#[expect(
-    missing_docs,
-    reason = "the comments of the fields are the help of the flags; one here would replace them"
-)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Sessions")]
 pub struct SessionSettings {
@@ -61,10 +57,6 @@ impl SessionSettings {
     }
 }
 
-#[expect(
-    missing_docs,
-    reason = "the comments of the fields are the help of the flags; one here would replace them"
-)]
 #[derive(Debug, Clone, Args)]
 #[command(next_help_heading = "Shards")]
 pub struct ShardSettings {

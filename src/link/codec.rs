@@ -6,11 +6,11 @@ use serde::de::DeserializeOwned;
 
 /// Largest frame, in bytes. A larger one is neither sent nor read: the request fails, the link
 /// lives on.
-pub const FRAME_BYTES_MAX: usize = 16 << 20;
+pub(crate) const FRAME_BYTES_MAX: usize = 16 << 20;
 
 /// A frame that cannot be sent or read.
 #[derive(Debug, thiserror::Error)]
-pub enum FrameError {
+pub(crate) enum FrameError {
     /// Over [`FRAME_BYTES_MAX`].
     #[error("a frame of {0} bytes is too large")]
     TooLarge(usize),
@@ -23,7 +23,7 @@ pub enum FrameError {
 ///
 /// # Errors
 /// [`FrameError::TooLarge`], or a value that has no form in `MessagePack`.
-pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, FrameError> {
+pub(crate) fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, FrameError> {
     let bytes =
         rmp_serde::to_vec_named(value).map_err(|error| FrameError::Malformed(error.to_string()))?;
     if bytes.len() < FRAME_BYTES_MAX {
@@ -37,12 +37,12 @@ pub fn encode<T: Serialize>(value: &T) -> Result<Vec<u8>, FrameError> {
 ///
 /// # Errors
 /// [`FrameError::Malformed`].
-pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, FrameError> {
     rmp_serde::from_slice(bytes).map_err(|error| FrameError::Malformed(error.to_string()))
 }
 
 /// Bytes as `MessagePack`'s own, not as a list of numbers.
-pub mod raw {
+pub(crate) mod raw {
     use std::fmt;
 
     use bytes::Bytes;
@@ -53,7 +53,7 @@ pub mod raw {
     ///
     /// # Errors
     /// Those of the writer.
-    pub fn serialize<S: Serializer>(bytes: &Bytes, to: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(bytes: &Bytes, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_bytes(bytes)
     }
 
@@ -61,7 +61,7 @@ pub mod raw {
     ///
     /// # Errors
     /// Those of the reader.
-    pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Bytes, D::Error> {
         from.deserialize_byte_buf(Taken)
     }
 

@@ -24,12 +24,12 @@ mod failure;
 
 pub mod proof;
 
-pub mod handshake;
+pub(crate) mod handshake;
 
 pub(crate) mod dial;
 
-pub mod socket;
+pub(crate) mod socket;
 
-pub mod codec;
+pub(crate) mod codec;
 
-pub mod front;
+pub(crate) mod front;

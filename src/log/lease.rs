@@ -22,7 +22,7 @@ const LOST: u64 = u64::MAX;
 
 /// How sure a read is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Freshness {
+pub(crate) enum Freshness {
     /// Proven: nothing acknowledged before the read began is missing.
     Strict,
     /// The owner could not prove its lease; the answer may lack what was acknowledged in the last
@@ -36,7 +36,7 @@ pub enum Freshness {
 impl Freshness {
     /// Of an answer that is made of two.
     #[must_use]
-    pub fn stalest(self, other: Self) -> Self {
+    pub(crate) fn stalest(self, other: Self) -> Self {
         match (self, other) {
             (Self::Stale { ms: one }, Self::Stale { ms: two }) => Self::Stale { ms: one.max(two) },
             (Self::Strict, rest) | (rest, Self::Strict) => rest,

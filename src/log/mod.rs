@@ -16,9 +16,9 @@ mod stream;
 
 mod batch;
 
-pub mod record;
+pub(crate) mod record;
 
-pub mod lane;
+pub(crate) mod lane;
 
 pub(crate) mod lease;
 
@@ -27,7 +27,7 @@ pub mod embedded;
 pub mod redis;
 
 #[cfg(test)]
-pub mod conformance;
+pub(crate) mod conformance;
 
 #[cfg(test)]
 pub(crate) mod double;

@@ -7,20 +7,20 @@ use std::path::{Path, PathBuf};
 use crate::ids::ShardId;
 
 /// Name of the file that carries the lock.
-pub const LOCK_FILE: &str = "lock";
+pub(crate) const LOCK_FILE: &str = "lock";
 
 /// Stands in a folder while a restore writes it: nothing starts there meanwhile.
-pub const RESTORING: &str = "restoring.json";
+pub(crate) const RESTORING: &str = "restoring.json";
 
 /// The folder of a node's shards, in its own.
 #[must_use]
-pub fn shards_of(folder: &Path) -> PathBuf {
+pub(crate) fn shards_of(folder: &Path) -> PathBuf {
     folder.join("shards")
 }
 
 /// The file of a shard, in the folder of a node's shards.
 #[must_use]
-pub fn file_of(shards: &Path, shard: ShardId) -> PathBuf {
+pub(crate) fn file_of(shards: &Path, shard: ShardId) -> PathBuf {
     shards.join(format!("{:04}.sqlite", shard.0))
 }
 

@@ -20,20 +20,20 @@ mod parts;
 
 mod given;
 
-pub mod folder;
+pub(crate) mod folder;
 
-pub mod http;
+pub(crate) mod http;
 
-pub mod session;
+pub(crate) mod session;
 
-pub mod owners;
+pub(crate) mod owners;
 
-pub mod link;
+pub(crate) mod link;
 
-pub mod custody;
+pub(crate) mod custody;
 
-pub mod steering;
+pub(crate) mod steering;
 
 pub mod standby;
 
-pub mod outbox;
+pub(crate) mod outbox;

@@ -21,7 +21,7 @@ use crate::protocol::settings::{Settings, SettingsGiven};
 
 /// A conversation as clients see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Conversation {
+pub(crate) struct Conversation {
     /// Its only identity.
     pub name: ConversationName,
     /// What people call it.
@@ -55,7 +55,7 @@ pub struct Conversation {
 
 /// An item of the caller's list of conversations.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct ConversationItem {
+pub(crate) struct ConversationItem {
     /// The conversation, without its participants.
     #[serde(flatten)]
     pub conversation: Conversation,
@@ -70,11 +70,7 @@ pub struct ConversationItem {
 /// An item whose owner did not answer in time. The index of a user holds the names only, so all
 /// else is null rather than made up; the fields are there, so that a client finds the same shape.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[expect(
-    missing_docs,
-    reason = "the fields of the whole item, always null but for the name"
-)]
-pub struct PartialItem {
+pub(crate) struct PartialItem {
     pub name: ConversationName,
     pub title: (),
     pub admin: (),
@@ -92,7 +88,7 @@ pub struct PartialItem {
 impl PartialItem {
     /// What is known of a conversation by its name.
     #[must_use]
-    pub fn of(name: ConversationName) -> Self {
+    pub(crate) fn of(name: ConversationName) -> Self {
         let [
             title,
             admin,
@@ -126,7 +122,7 @@ impl PartialItem {
 /// An item of the list: the whole, or what the caller's own shard knows of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-pub enum ListItem {
+pub(crate) enum ListItem {
     /// As its owner tells it.
     Whole(Box<ConversationItem>),
     /// Its owner did not answer in time.
@@ -160,7 +156,7 @@ impl JsonSchema for ListItem {
 /// `invalid_name`.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct CreateBody {
+pub(crate) struct CreateBody {
     /// Who takes part beside the caller; duplicates are ignored.
     #[schemars(with = "Vec<UserId>", length(min = 1, max = NAMES_PER_REQUEST_MAX))]
     pub participants: Vec<String>,
@@ -187,7 +183,7 @@ pub struct CreateBody {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]
-pub struct ChangeBody {
+pub(crate) struct ChangeBody {
     /// What people are to call it; its length is counted in bytes of UTF-8; null: nothing.
     #[serde(default, deserialize_with = "given")]
     #[schemars(with = "Option<String>", length(min = 1, max = TITLE_BYTES_MAX))]
@@ -195,6 +191,7 @@ pub struct ChangeBody {
     /// What to store with it from now on: a JSON object of at most 4,096 bytes; null: nothing. Read
     /// by [`JsonObject::member`].
     #[serde(default)]
+    #[expect(dead_code, reason = "its very text is stored, and read apart")]
     #[schemars(schema_with = "object_or_null")]
     pub data: Option<IgnoredAny>,
     /// Settings that are to change.
@@ -206,7 +203,7 @@ pub struct ChangeBody {
 /// Body of adding participants.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct AddBody {
+pub(crate) struct AddBody {
     /// Whom to add; members again are no error.
     #[schemars(with = "Vec<UserId>", length(min = 1, max = NAMES_PER_REQUEST_MAX))]
     pub participants: Vec<String>,

@@ -25,7 +25,7 @@ pub(super) const COMMITTED_FRAME: &str = "CommittedFrame";
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(tag = "t", rename_all = "lowercase", deny_unknown_fields)]
 #[schemars(transform = with_reference)]
-pub enum ClientFrame {
+pub(crate) enum ClientFrame {
     /// Sends a message; `ok` has it as its result.
     Send {
         /// Where to.
@@ -63,6 +63,7 @@ pub enum ClientFrame {
         text: Option<String>,
         /// What to store with it from now on: a JSON object of at most 4,096 bytes; null: nothing.
         #[serde(default)]
+        #[expect(dead_code, reason = "its very text is stored, and read apart")]
         #[schemars(schema_with = "object_or_null")]
         data: Option<IgnoredAny>,
         /// All participants who are meant from now on; others are left out of what is stored.
@@ -135,7 +136,7 @@ pub enum ClientFrame {
 impl ClientFrame {
     /// Reads a frame, and apart from it the `ref` that every frame may carry: it is needed for the
     /// answer also when the frame is refused.
-    pub fn parse(sent: &[u8]) -> (Option<Value>, serde_json::Result<Self>) {
+    pub(crate) fn parse(sent: &[u8]) -> (Option<Value>, serde_json::Result<Self>) {
         match serde_json::from_slice::<Map<String, Value>>(sent) {
             Ok(mut fields) => {
                 let reference = fields.remove("ref");
@@ -166,7 +167,7 @@ fn with_reference(schema: &mut Schema) {
 /// What happened in a conversation, beside messages.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-pub enum EventKind {
+pub(crate) enum EventKind {
     /// The conversation was made.
     Created {
         /// Who did it.
@@ -266,7 +267,7 @@ pub enum EventKind {
 /// What an `ok` brings.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-pub enum OkResult {
+pub(crate) enum OkResult {
     /// The message that was sent or edited.
     Message(Box<Message>),
     /// Nothing.
@@ -276,7 +277,7 @@ pub enum OkResult {
 /// Kind of a `receipt` frame, with what goes with it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase")]
-pub enum ReceiptKind {
+pub(crate) enum ReceiptKind {
     /// A device of the user has been given so far.
     Delivered {
         /// The message with this seq and all before it.
@@ -306,7 +307,7 @@ pub enum ReceiptKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(inline)]
-pub enum GapReason {
+pub(crate) enum GapReason {
     /// More events were missed than a resume sends.
     TooFar,
     /// What was seen from `from` on no longer holds.
@@ -318,7 +319,7 @@ pub enum GapReason {
 /// A frame to a client.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "t", rename_all = "lowercase")]
-pub enum ServerFrame<'a> {
+pub(crate) enum ServerFrame<'a> {
     /// The first frame of a session.
     Hello {
         /// The session.
@@ -446,7 +447,7 @@ impl<'a> From<&'a Presence> for ServerFrame<'a> {
 impl ServerFrame<'_> {
     /// The frame as JSON text.
     #[must_use]
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         // Serialising our own types with string keys into memory has no failing case.
         serde_json::to_vec(self).unwrap_or_default()
     }

@@ -4,20 +4,20 @@ use http::HeaderMap;
 use uuid::Uuid;
 
 /// Names a request, in its answer and in logs: the client's if it can be repeated, else a new one.
-pub const REQUEST_ID: &str = "x-request-id";
+pub(crate) const REQUEST_ID: &str = "x-request-id";
 /// The key under which a write may be repeated without a second effect.
-pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
+pub(crate) const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// Header of a request: `strict` refuses a stale answer.
-pub const CONSISTENCY: &str = "rookery-consistency";
+pub(crate) const CONSISTENCY: &str = "rookery-consistency";
 /// Header of an answer: milliseconds by which it may be stale.
-pub const STALE: &str = "rookery-stale";
+pub(crate) const STALE: &str = "rookery-stale";
 
 /// Longest request id taken from a client, in bytes.
-pub const REQUEST_ID_BYTES_MAX: usize = 64;
+pub(crate) const REQUEST_ID_BYTES_MAX: usize = 64;
 
 /// The client's request id if it is 1 to 64 of `A-Za-z0-9._-`, else a new one.
 #[must_use]
-pub fn request_id(headers: &HeaderMap) -> String {
+pub(crate) fn request_id(headers: &HeaderMap) -> String {
     let fits = |id: &&str| {
         let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
         (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.bytes().all(allowed)

@@ -15,7 +15,7 @@ use crate::protocol::{object, whole};
 
 /// A message as clients see it in REST answers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Message {
+pub(crate) struct Message {
     /// What is the same for every reader.
     #[serde(flatten)]
     pub core: MessageCore,
@@ -28,7 +28,7 @@ pub struct Message {
 /// The fields of a message that are the same for every reader: what a `message` frame carries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(inline)]
-pub struct MessageCore {
+pub(crate) struct MessageCore {
     /// Leads to the message without its conversation's name.
     pub id: MessageId,
     /// Where it was sent.
@@ -62,7 +62,7 @@ pub struct MessageCore {
 /// Body of a send.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SendBody {
+pub(crate) struct SendBody {
     /// What to say; its length is counted in bytes of UTF-8.
     #[schemars(length(min = 1, max = TEXT_BYTES_MAX))]
     pub text: String,
@@ -85,7 +85,7 @@ pub struct SendBody {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]
-pub struct EditBody {
+pub(crate) struct EditBody {
     /// The new text; its length is counted in bytes of UTF-8.
     #[serde(default, deserialize_with = "not_null")]
     #[schemars(with = "String", length(min = 1, max = TEXT_BYTES_MAX))]
@@ -93,6 +93,7 @@ pub struct EditBody {
     /// What to store with it from now on: a JSON object of at most 4,096 bytes; null: nothing. Read
     /// by [`JsonObject::member`].
     #[serde(default)]
+    #[expect(dead_code, reason = "its very text is stored, and read apart")]
     #[schemars(schema_with = "object::object_or_null")]
     pub data: Option<IgnoredAny>,
     /// All participants who are meant from now on; others are left out of what is stored.
@@ -104,7 +105,7 @@ pub struct EditBody {
 /// Body of a reaction.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ReactionBody {
+pub(crate) struct ReactionBody {
     /// By convention a Unicode code point.
     #[serde(deserialize_with = "whole::number")]
     #[schemars(range(min = 1, max = REACTION_MAX))]

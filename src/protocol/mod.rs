@@ -3,35 +3,32 @@
 //! of all that in [`openapi`]. Additive changes only. Encoding and decoding live here; what the
 //! fields mean is also written in `docs/api.md`.
 
-pub use conversation::{
+pub(crate) use conversation::{
     AddBody, ChangeBody, Conversation, ConversationItem, CreateBody, ListItem, PartialItem,
 };
-pub use frames::{ClientFrame, EventKind, GapReason, OkResult, ReceiptKind, ServerFrame};
-pub use limits::{
+pub(crate) use frames::{ClientFrame, EventKind, GapReason, OkResult, ReceiptKind, ServerFrame};
+pub(crate) use limits::{
     BANS_MAX, CLOSE_PARTICIPANTS_MAX, EDITS_MAX, FRAME_BYTES_MAX, LIVE_POSITIONS_MAX, MENTIONS_MAX,
     NAMES_PER_REQUEST_MAX, PARTICIPANTS_MAX, PARTICIPANTS_SHOWN_MAX, REACTION_MAX,
     REASON_BYTES_MAX, RESUME_EVENTS_MAX, RESUME_POSITIONS_MAX, TEXT_BYTES_MAX, TITLE_BYTES_MAX,
     UNREAD_MAX, WATCHED_MAX,
 };
-pub use message::{EditBody, Message, MessageCore, ReactionBody, SendBody};
-pub use object::JsonObject;
-pub use page::{EventsPage, HistoryPage, Page};
-pub use participant::{Ban, BanBody, Participant, ParticipantBody, Role};
-pub use patch::Patch;
-pub use presence::{Presence, PresencePage};
-pub use receipt::{Receipt, Watermark};
-pub use scanner::OBJECT_BYTES_MAX;
-pub use settings::{
-    ChangedSettings, EDIT_WINDOW_MAX_S, Settings, SettingsChange, SettingsGiven, Whom,
-};
+pub(crate) use message::{EditBody, Message, MessageCore, ReactionBody, SendBody};
+pub(crate) use object::JsonObject;
+pub(crate) use page::{EventsPage, HistoryPage, Page};
+pub(crate) use participant::{Ban, BanBody, Participant, ParticipantBody, Role};
+pub(crate) use patch::Patch;
+pub(crate) use presence::{Presence, PresencePage};
+pub(crate) use receipt::{Receipt, Watermark};
+pub(crate) use settings::{ChangedSettings, Settings, SettingsChange, Whom};
 
-pub mod routes;
+pub(crate) mod routes;
 
 mod facts;
 
-pub mod operations;
+pub(crate) mod operations;
 
-pub mod headers;
+pub(crate) mod headers;
 
 mod limits;
 
@@ -41,7 +38,7 @@ mod patch;
 
 mod settings;
 
-pub mod policy;
+pub(crate) mod policy;
 
 mod conversation;
 
@@ -63,6 +60,6 @@ mod null;
 
 pub(crate) mod whole;
 
-pub mod upgrade;
+pub(crate) mod upgrade;
 
 pub mod openapi;

@@ -15,18 +15,18 @@ use crate::protocol::scanner::{self, OBJECT_DEPTH_MAX, first_of};
 
 /// A JSON object in compact text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JsonObject(Arc<str>);
+pub(crate) struct JsonObject(Arc<str>);
 
 impl JsonObject {
     /// One that was stored: compact, and an object.
     #[must_use]
-    pub fn stored(text: Arc<str>) -> Self {
+    pub(crate) fn stored(text: Arc<str>) -> Self {
         Self(text)
     }
 
     /// Its compact text.
     #[must_use]
-    pub fn text(&self) -> &Arc<str> {
+    pub(crate) fn text(&self) -> &Arc<str> {
         &self.0
     }
 
@@ -36,7 +36,7 @@ impl JsonObject {
     /// # Errors
     /// `invalid`: it is no object, is nested too deep, has a name twice or a number that nothing
     /// here can hold; `too_large`.
-    pub fn member(body: &[u8], name: &str) -> Result<Option<Option<Self>>, Problem> {
+    pub(crate) fn member(body: &[u8], name: &str) -> Result<Option<Option<Self>>, Problem> {
         let found = scanner::member(body, name)?;
         Ok(found.map(|object| object.map(Self)))
     }
@@ -127,7 +127,7 @@ pub(super) fn object_or_null(_generator: &mut SchemaGenerator) -> Schema {
 mod tests {
     use super::*;
     use crate::problem::Code;
-    use crate::protocol::OBJECT_BYTES_MAX;
+    use crate::protocol::scanner::OBJECT_BYTES_MAX;
 
     fn of(object: &str) -> Result<JsonObject, Code> {
         let body = format!(r#"{{"text" : "x\"}}", "data":{object} , "more":[{{"data":1}}]}}"#);

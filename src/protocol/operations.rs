@@ -7,7 +7,7 @@ use crate::protocol::facts::{conversations, front, governing, history, messages,
 use crate::protocol::policy::Action;
 use crate::protocol::routes::{Endpoint, Operation};
 
-pub use crate::protocol::facts::form::{Facts, Kind, Parameter, Shape, Success};
+pub(crate) use crate::protocol::facts::form::{Facts, Kind, Parameter, Shape, Success};
 
 impl Operation {
     /// What it takes and answers.

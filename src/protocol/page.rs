@@ -11,7 +11,7 @@ use crate::protocol::message::Message;
 /// A page with an opaque cursor to the next one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[schemars(rename = "PageOf{T}")]
-pub struct Page<T> {
+pub(crate) struct Page<T> {
     /// What is on it.
     pub items: Vec<T>,
     /// What to give as `after` for the next page; null when there is none.
@@ -23,7 +23,7 @@ pub struct Page<T> {
 
 /// A page of a conversation's history.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct HistoryPage {
+pub(crate) struct HistoryPage {
     /// The messages, in the order asked for.
     pub items: Vec<Message>,
     /// The lowest seq given if there are older matches, else null.
@@ -36,7 +36,7 @@ pub struct HistoryPage {
 /// seq.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[schemars(rename = "EventsPage")]
-pub struct EventsPage<T = Value> {
+pub(crate) struct EventsPage<T = Value> {
     /// The changes, oldest first.
     #[schemars(schema_with = "frames::committed_frames")]
     pub items: Vec<T>,

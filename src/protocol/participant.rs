@@ -24,7 +24,7 @@ use crate::protocol::whole;
     JsonSchema,
 )]
 #[serde(rename_all = "lowercase")]
-pub enum Role {
+pub(crate) enum Role {
     /// Does everything that there is to do.
     Admin,
     /// Keeps order: deletes, mutes, bans, removes.
@@ -38,11 +38,11 @@ pub enum Role {
 
 impl Role {
     /// Every one there is.
-    pub const ALL: [Self; 4] = [Self::Admin, Self::Moderator, Self::Member, Self::Reader];
+    pub(crate) const ALL: [Self; 4] = [Self::Admin, Self::Moderator, Self::Member, Self::Reader];
 
     /// As it is written.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Admin => "admin",
             Self::Moderator => "moderator",
@@ -50,17 +50,11 @@ impl Role {
             Self::Reader => "reader",
         }
     }
-
-    /// The one that is written so.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.as_str() == word)
-    }
 }
 
 /// A participant, and what they may do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Participant {
+pub(crate) struct Participant {
     /// The user.
     pub name: UserId,
     /// What they may do.
@@ -75,7 +69,7 @@ pub struct Participant {
 
 /// A user who is banned from a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Ban {
+pub(crate) struct Ban {
     /// The user.
     pub user: UserId,
     /// Who banned them.
@@ -90,7 +84,7 @@ pub struct Ban {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]
-pub struct ParticipantBody {
+pub(crate) struct ParticipantBody {
     /// What they are to be; `admin` hands the office over, and the caller becomes moderator.
     #[serde(default, deserialize_with = "not_null")]
     #[schemars(with = "Role")]
@@ -105,7 +99,7 @@ pub struct ParticipantBody {
 /// Body of a ban, which may be left out.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct BanBody {
+pub(crate) struct BanBody {
     /// Why; its length is counted in bytes of UTF-8.
     #[serde(default)]
     #[schemars(length(max = REASON_BYTES_MAX))]

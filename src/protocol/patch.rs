@@ -5,7 +5,7 @@ use serde::{Deserialize as DeriveDeserialize, Serialize};
 
 /// What becomes of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, DeriveDeserialize)]
-pub enum Patch<T> {
+pub(crate) enum Patch<T> {
     /// It stays.
     #[default]
     Keep,
@@ -16,13 +16,13 @@ pub enum Patch<T> {
 impl<T> Patch<T> {
     /// Whether it stays.
     #[must_use]
-    pub fn keeps(&self) -> bool {
+    pub(crate) fn keeps(&self) -> bool {
         matches!(self, Self::Keep)
     }
 
     /// What it is to be, if it does not stay.
     #[must_use]
-    pub fn set(&self) -> Option<&T> {
+    pub(crate) fn set(&self) -> Option<&T> {
         match self {
             Self::Keep => None,
             Self::Set(value) => Some(value),
@@ -33,7 +33,7 @@ impl<T> Patch<T> {
 impl<T: PartialEq> Patch<T> {
     /// The same, but that what is so already stays.
     #[must_use]
-    pub fn but_for(self, now: &T) -> Self {
+    pub(crate) fn but_for(self, now: &T) -> Self {
         match self {
             Self::Set(value) if value != *now => Self::Set(value),
             Self::Set(_) | Self::Keep => Self::Keep,

@@ -7,8 +7,15 @@ use crate::protocol::settings::{Settings, Whom};
 
 /// What a participant does. Where it is done to another one, with what that one is; one who is
 /// none counts as a member.
+#[cfg_attr(
+    not(test),
+    expect(
+        dead_code,
+        reason = "what every role may do is in the table, and nobody asks"
+    )
+)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// Reads: messages, events, receipts, participants.
     Read,
     /// Reacts, or takes a reaction back.
@@ -141,7 +148,7 @@ impl Action {
 
     /// Who may do it, in one sentence.
     #[must_use]
-    pub fn sentence(self) -> String {
+    pub(crate) fn sentence(self) -> String {
         let Takes {
             roles,
             member,
@@ -170,7 +177,7 @@ impl Action {
 ///
 /// # Errors
 /// `forbidden`, whose detail names the roles and the setting that would allow it.
-pub fn may(actor: Role, settings: &Settings, action: Action) -> Result<(), Problem> {
+pub(crate) fn may(actor: Role, settings: &Settings, action: Action) -> Result<(), Problem> {
     let takes = action.takes();
     let lets = |setting: Option<Setting>| setting.is_some_and(|setting| setting.lets(settings));
     let by_role = takes.roles.contains(&actor) || (actor == Role::Member && lets(takes.member));

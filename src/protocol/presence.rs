@@ -8,7 +8,7 @@ use crate::protocol::limits::CLOSE_PARTICIPANTS_MAX;
 
 /// Whether a user is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Presence {
+pub(crate) struct Presence {
     /// The user.
     pub user: UserId,
     /// A session of theirs lives, or did in the last 30 s.
@@ -20,7 +20,7 @@ pub struct Presence {
 
 /// The presence of the participants of a conversation, by name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct PresencePage {
+pub(crate) struct PresencePage {
     /// Participants who have sent, read or reacted since they joined.
     #[schemars(length(max = CLOSE_PARTICIPANTS_MAX))]
     pub items: Vec<Presence>,

@@ -7,7 +7,7 @@ use crate::ids::{MessageId, Seq, UserId};
 
 /// What became of a message at one participant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Receipt {
+pub(crate) struct Receipt {
     /// The message.
     pub message_id: MessageId,
     /// The participant.
@@ -28,7 +28,7 @@ pub struct Receipt {
 
 /// One participant's watermarks in a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct Watermark {
+pub(crate) struct Watermark {
     /// The participant.
     pub user: UserId,
     /// What was delivered to them.

@@ -10,14 +10,13 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 
 /// The label of requests whose path names nothing.
-pub const NO_ROUTE: &str = "none";
+pub(crate) const NO_ROUTE: &str = "none";
 
 /// What every path may start with.
-pub const PREFIX: &str = "/v1";
+pub(crate) const PREFIX: &str = "/v1";
 
 /// A resource of the client contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[expect(missing_docs, reason = "each is its template below")]
 pub enum Endpoint {
     Conversations,
     Conversation,
@@ -39,10 +38,6 @@ pub enum Endpoint {
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[expect(
-    missing_docs,
-    reason = "each is its place below, and its facts in `operations`"
-)]
 pub enum Operation {
     CreateConversation,
     ListConversations,
@@ -84,7 +79,7 @@ pub struct Matched<'path> {
 
 /// The endpoint of a path, with or without the prefix `/v1`.
 #[must_use]
-pub fn match_path(path: &str) -> Option<Matched<'_>> {
+pub(crate) fn match_path(path: &str) -> Option<Matched<'_>> {
     let path = path
         .strip_prefix(PREFIX)
         .filter(|rest| rest.starts_with('/'))

@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 use crate::problem::{Code, Problem};
 
 /// Longest object, in bytes of compact JSON.
-pub const OBJECT_BYTES_MAX: usize = 4_096;
+pub(crate) const OBJECT_BYTES_MAX: usize = 4_096;
 /// Deepest nesting of an object, itself included.
 pub(super) const OBJECT_DEPTH_MAX: usize = 64;
 

@@ -10,43 +10,24 @@ use crate::protocol::patch::Patch;
 use crate::protocol::whole;
 
 /// Longest edit window, in seconds: a hundred years.
-pub const EDIT_WINDOW_MAX_S: u32 = 3_153_600_000;
+pub(crate) const EDIT_WINDOW_MAX_S: u32 = 3_153_600_000;
 
 /// To whom a setting lets something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 #[schemars(inline)]
-pub enum Whom {
+pub(crate) enum Whom {
     /// Members, moderators and the admin.
     All,
     /// Moderators and the admin.
     Moderators,
 }
 
-impl Whom {
-    /// As it is written.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::All => "all",
-            Self::Moderators => "moderators",
-        }
-    }
-
-    /// The one that is written so.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        [Self::All, Self::Moderators]
-            .into_iter()
-            .find(|whom| whom.as_str() == word)
-    }
-}
-
 /// The settings of a conversation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 #[schemars(transform = all_are_there)]
-pub struct Settings {
+pub(crate) struct Settings {
     /// Who sends messages.
     pub post: Whom,
     /// Who adds participants.
@@ -97,8 +78,7 @@ impl Default for Settings {
 /// Which settings change, and to what.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
-#[expect(missing_docs, reason = "the fields of the settings")]
-pub struct SettingsChange {
+pub(crate) struct SettingsChange {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub post: Option<Whom>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -114,13 +94,13 @@ pub struct SettingsChange {
 impl SettingsChange {
     /// Whether none changes.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
     /// What of it is not so already.
     #[must_use]
-    pub fn but_for(self, now: &Settings) -> Self {
+    pub(crate) fn but_for(self, now: &Settings) -> Self {
         Self {
             post: self.post.filter(|post| *post != now.post),
             add: self.add.filter(|add| *add != now.add),
@@ -132,7 +112,7 @@ impl SettingsChange {
 
     /// This change and a later one.
     #[must_use]
-    pub fn then(self, later: Self) -> Self {
+    pub(crate) fn then(self, later: Self) -> Self {
         Self {
             post: later.post.or(self.post),
             add: later.add.or(self.add),
@@ -147,7 +127,7 @@ impl SettingsChange {
 
     /// What makes these settings of the default ones.
     #[must_use]
-    pub fn of(settings: &Settings) -> Self {
+    pub(crate) fn of(settings: &Settings) -> Self {
         Self {
             post: Some(settings.post),
             add: Some(settings.add),
@@ -162,7 +142,7 @@ impl SettingsChange {
 impl Settings {
     /// These settings after a change.
     #[must_use]
-    pub fn with(self, change: &SettingsChange) -> Self {
+    pub(crate) fn with(self, change: &SettingsChange) -> Self {
         Self {
             post: change.post.unwrap_or(self.post),
             add: change.add.unwrap_or(self.add),
@@ -181,7 +161,7 @@ impl Settings {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("minProperties" = 1))]
-pub struct SettingsGiven {
+pub(crate) struct SettingsGiven {
     /// Who sends messages: everybody but readers, or the admin and moderators alone.
     #[serde(default, deserialize_with = "post")]
     #[schemars(with = "Whom")]
@@ -207,14 +187,14 @@ pub struct SettingsGiven {
 impl SettingsGiven {
     /// Whether there is none.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 }
 
 /// Settings as an event tells them: those that it is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct ChangedSettings {
+pub(crate) struct ChangedSettings {
     /// Who sends messages from now on.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Whom")]

@@ -9,7 +9,7 @@ use http::header;
 use crate::problem::{Code, Problem};
 
 /// The version of the WebSocket protocol that is spoken here (RFC 6455).
-pub const VERSION: &str = "13";
+pub(crate) const VERSION: &str = "13";
 
 /// Bytes of a `Sec-WebSocket-Key` after decoding (RFC 6455, section 4.1).
 const KEY_BYTES: usize = 16;
@@ -21,7 +21,7 @@ const TOKEN_PARAMETERS: [&str; 3] = ["token", "access_token", "jwt"];
 ///
 /// # Errors
 /// `invalid`, with the places where a token belongs.
-pub fn no_token_in_query(query: &str) -> Result<(), Problem> {
+pub(crate) fn no_token_in_query(query: &str) -> Result<(), Problem> {
     let parameters = query.split('&');
     let mut names = parameters.map(|part| {
         part.split('=')
@@ -38,7 +38,7 @@ pub fn no_token_in_query(query: &str) -> Result<(), Problem> {
 
 /// True when the client asks to switch to WebSocket.
 #[must_use]
-pub fn asks_websocket(headers: &HeaderMap) -> bool {
+pub(crate) fn asks_websocket(headers: &HeaderMap) -> bool {
     has_word(headers, header::CONNECTION, "upgrade")
         && has_word(headers, header::UPGRADE, "websocket")
 }
@@ -48,7 +48,7 @@ pub fn asks_websocket(headers: &HeaderMap) -> bool {
 /// # Errors
 /// `upgrade_required` for what asks for no WebSocket, or for another version of it; `invalid` for a
 /// key that is none.
-pub fn check_handshake(headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) fn check_handshake(headers: &HeaderMap) -> Result<(), Problem> {
     if !asks_websocket(headers) {
         let detail = "this is a WebSocket: send Connection: Upgrade and Upgrade: websocket, as WebSocket clients do";
         return Err(Problem::new(Code::UpgradeRequired, detail));

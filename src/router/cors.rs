@@ -75,7 +75,7 @@ impl Origins {
 /// The answer to a preflight of an admitted origin; `None` for anything else, which then is a plain
 /// OPTIONS.
 #[must_use]
-pub fn preflight<B: Default>(
+pub(crate) fn preflight<B: Default>(
     origins: &Origins,
     method: &Method,
     headers: &HeaderMap,
@@ -100,7 +100,7 @@ pub fn preflight<B: Default>(
 
 /// Marks an answer for the page that asked. `Vary` is set even where the origin is not admitted, so
 /// that no cache gives the answer of one origin to another.
-pub fn apply(origins: &Origins, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+pub(crate) fn apply(origins: &Origins, origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
     if *origins == Origins::None {
         return;
     }

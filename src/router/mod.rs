@@ -27,9 +27,9 @@ mod asked;
 
 mod placing;
 
-pub mod route;
+pub(crate) mod route;
 
-pub mod cors;
+pub(crate) mod cors;
 
 mod headers;
 

@@ -13,7 +13,7 @@ use crate::protocol::routes::{Endpoint, match_path};
 
 /// What decides the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Target {
+pub(crate) enum Target {
     /// This slot: of the conversation in the path, or carried by the message id in it.
     Slot(Slot),
     /// The slot of the token's `sub`.
@@ -24,7 +24,7 @@ pub enum Target {
 
 /// Where a path leads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Route {
+pub(crate) struct Route {
     /// Which path it is.
     pub endpoint: Endpoint,
     /// What decides the node.
@@ -33,7 +33,7 @@ pub struct Route {
 
 /// The route of a path (without query), or `None` when there is nothing at it.
 #[must_use]
-pub fn find(path: &str) -> Option<Route> {
+pub(crate) fn find(path: &str) -> Option<Route> {
     let matched = match_path(path)?;
     let first = matched.first.unwrap_or_default();
     let target = match matched.endpoint {
@@ -101,7 +101,7 @@ fn digit(hex: u8) -> Option<u8> {
 
 /// A request's method as the label of metrics: one of few, whatever a client sends.
 #[must_use]
-pub fn verb(method: &Method) -> &'static str {
+pub(crate) fn verb(method: &Method) -> &'static str {
     const KNOWN: [&str; 7] = ["GET", "HEAD", "PATCH", "POST", "PUT", "DELETE", "OPTIONS"];
     KNOWN
         .into_iter()

@@ -25,7 +25,7 @@ pub(crate) fn before(position: OutboxPosition) -> OutboxPosition {
 
 /// How far an outbox is delivered.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Reached {
+pub(crate) struct Reached {
     /// Every row up to there is known to whoever delivers.
     pub seen: OutboxPosition,
     /// Of each shard that lacks some of those rows, the place of the first that it lacks.
@@ -34,8 +34,9 @@ pub struct Reached {
 
 impl Reached {
     /// Everything up to there.
+    #[cfg(test)]
     #[must_use]
-    pub fn upto(seen: OutboxPosition) -> Self {
+    pub(crate) fn upto(seen: OutboxPosition) -> Self {
         Self {
             seen,
             open: BTreeMap::new(),
@@ -44,13 +45,13 @@ impl Reached {
 
     /// Whether a shard has every row for its users up to there.
     #[must_use]
-    pub fn covers(&self, to: ShardId, upto: OutboxPosition) -> bool {
+    pub(crate) fn covers(&self, to: ShardId, upto: OutboxPosition) -> bool {
         self.seen >= upto && self.open.get(&to).is_none_or(|first| *first > upto)
     }
 
     /// Up to where every shard has every row.
     #[must_use]
-    pub fn prefix(&self) -> OutboxPosition {
+    pub(crate) fn prefix(&self) -> OutboxPosition {
         self.open
             .values()
             .min()

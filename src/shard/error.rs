@@ -5,7 +5,7 @@ use crate::shard::replicas::Following;
 
 /// Why a shard is not opened: one clear line for the operator. Nothing was served.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum OpenError {
+pub(crate) enum OpenError {
     /// File or log is another cluster's or shard's, or this program cannot use any file: nothing of
     /// this node fits.
     #[error("{0}")]
@@ -33,7 +33,7 @@ pub enum OpenError {
 
 /// What is to be done about a shard that is not opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Disposition {
+pub(crate) enum Disposition {
     /// It may pass: wait a little and try again.
     Wait,
     /// It does not mend by itself: a person has to look. Tried again now and then, in case they
@@ -50,7 +50,7 @@ pub enum Disposition {
 impl OpenError {
     /// Returns what is to be done about it.
     #[must_use]
-    pub fn disposition(&self) -> Disposition {
+    pub(crate) fn disposition(&self) -> Disposition {
         match self {
             Self::Foreign(_) => Disposition::RefuseNode,
             Self::Refused(_) => Disposition::Refuse,

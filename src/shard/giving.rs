@@ -25,14 +25,14 @@ const ROWS_WITHIN: Duration = Duration::from_millis(100);
 /// A shard that decides nothing and has nothing on its way. It goes on when this is dropped, unless
 /// it was given away.
 #[derive(Debug)]
-pub struct Still {
+pub(crate) struct Still {
     handle: ShardHandle,
     tails: PerStream<Tail>,
 }
 
 /// How an attempt to give a shard away ended.
 #[derive(Debug)]
-pub enum Given {
+pub(crate) enum Given {
     /// It is the other node's, by this token. The marks were gathered here and are for whoever owns
     /// it.
     Away {
@@ -57,7 +57,7 @@ impl ShardHandle {
     /// # Errors
     /// [`ShardError::NotOwner`] when it has ended; `unavailable` when that is not so by `deadline`,
     /// or when nothing proves the ownership.
-    pub async fn stand_still(&self, deadline: Instant) -> Result<Still, ShardError> {
+    pub(crate) async fn stand_still(&self, deadline: Instant) -> Result<Still, ShardError> {
         if !self.is_proven() {
             return Err(crate::problem::Problem::unavailable(
                 "the ownership of this shard is not proven now",
@@ -96,14 +96,14 @@ impl ShardHandle {
 impl Still {
     /// Where its streams end.
     #[must_use]
-    pub fn tails(&self) -> PerStream<Tail> {
+    pub(crate) fn tails(&self) -> PerStream<Tail> {
         self.tails
     }
 
     /// Gives the shard to another node, in one step in the log. Whoever calls this has made sure
     /// that the other holds everything up to [`Still::tails`]. Dropped before its end, it is as
     /// [`Given::InDoubt`].
-    pub async fn give(self, log: &dyn ShardLog, to: &NodeId) -> Given {
+    pub(crate) async fn give(self, log: &dyn ShardLog, to: &NodeId) -> Given {
         let inner = &self.handle.0;
         let _giving = Giving::begin(&inner.giving);
         let mut control = match log.control(inner.shard).await {

@@ -23,7 +23,7 @@ use crate::telemetry;
 /// The way into an owned shard. Cheap to clone; outlives the shard, and then answers
 /// [`ShardError::NotOwner`].
 #[derive(Debug, Clone)]
-pub struct ShardHandle(pub(super) Arc<Inner>);
+pub(crate) struct ShardHandle(pub(super) Arc<Inner>);
 
 impl ShardHandle {
     /// Waits until its epoch is committed, at most for `max`: it takes no write before.
@@ -50,19 +50,19 @@ impl ShardHandle {
 
     /// Which shard.
     #[must_use]
-    pub fn id(&self) -> ShardId {
+    pub(crate) fn id(&self) -> ShardId {
         self.0.shard
     }
 
     /// Under which epoch it is owned.
     #[must_use]
-    pub fn epoch(&self) -> Epoch {
+    pub(crate) fn epoch(&self) -> Epoch {
         self.0.token.epoch
     }
 
     /// What the ownership is proven by: see [`ShardHandle::renewed`].
     #[must_use]
-    pub fn hold(&self) -> (ShardId, Token) {
+    pub(crate) fn hold(&self) -> (ShardId, Token) {
         (self.0.shard, self.0.token)
     }
 
@@ -70,13 +70,13 @@ impl ShardHandle {
     /// answered: it moved a sign by which others hold this owner for alive, and so does the next,
     /// which may be sent only after a question was answered that moves nothing.
     #[must_use]
-    pub fn renewing(&self) -> bool {
+    pub(crate) fn renewing(&self) -> bool {
         self.0.lease.renewing()
     }
 
     /// A renewal of [`ShardHandle::hold`] that was sent at `sent` (since boot) was answered.
     /// Current: reads are strict for longer. Not current: the shard was taken, and ends by itself.
-    pub fn renewed(&self, sent: Duration, current: bool) {
+    pub(crate) fn renewed(&self, sent: Duration, current: bool) {
         if current {
             return self.0.lease.prove(sent);
         }
@@ -86,18 +86,18 @@ impl ShardHandle {
 
     /// Its ownership is proven now: nobody else can have taken it.
     #[must_use]
-    pub fn is_proven(&self) -> bool {
+    pub(crate) fn is_proven(&self) -> bool {
         !self.0.lease.has_ended(self.0.clock.since_boot())
     }
 
     /// Its loop has ended; what is asked of it is answered [`ShardError::NotOwner`].
     #[must_use]
-    pub fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         *self.0.closed.borrow()
     }
 
     /// Sets the gauge of the lease.
-    pub fn note_lease(&self) {
+    pub(crate) fn note_lease(&self) {
         if let Some(left) = self.0.lease.remaining(self.0.clock.since_boot()) {
             telemetry::SHARD_LEASE_SECONDS.set(
                 left.as_secs_f64(),
@@ -111,7 +111,7 @@ impl ShardHandle {
     /// answer, at most until `deadline`. Dropping the future does not undo the command.
     ///
     /// When the queue is full the future answers `unavailable` at once.
-    pub fn execute(
+    pub(crate) fn execute(
         &self,
         command: Command,
         deadline: Instant,
@@ -124,7 +124,7 @@ impl ShardHandle {
     ///
     /// # Errors
     /// Refusals for the client; `lagging` when the barrier is not reached in time; `NotOwner`.
-    pub async fn query(
+    pub(crate) async fn query(
         &self,
         query: Query,
         deadline: Instant,
@@ -157,7 +157,7 @@ impl ShardHandle {
     ///
     /// # Errors
     /// [`ShardError::NotOwner`]; single interests fail inside the answer.
-    pub async fn subscribe(
+    pub(crate) async fn subscribe(
         &self,
         subscriber: &Subscriber,
         interests: Vec<Interest>,
@@ -189,7 +189,7 @@ impl ShardHandle {
     }
 
     /// Ends interests. The node's last user of a conversation ends its pushes.
-    pub fn unsubscribe(
+    pub(crate) fn unsubscribe(
         &self,
         subscriber: SubscriberId,
         interests: Vec<(ConversationName, UserId)>,
@@ -206,7 +206,7 @@ impl ShardHandle {
         clippy::too_many_arguments,
         reason = "who, whose, what is missing, until when"
     )]
-    pub async fn subscribe_index(
+    pub(crate) async fn subscribe_index(
         &self,
         subscriber: &Subscriber,
         user: UserId,
@@ -220,7 +220,7 @@ impl ShardHandle {
     }
 
     /// Ends interest in a user's index.
-    pub fn unsubscribe_index(&self, subscriber: SubscriberId, user: UserId) {
+    pub(crate) fn unsubscribe_index(&self, subscriber: SubscriberId, user: UserId) {
         self.tell(Input::UnsubscribeIndex(subscriber, user));
     }
 
@@ -230,7 +230,7 @@ impl ShardHandle {
     /// # Errors
     /// [`ShardError::NotOwner`], or `unavailable` when it cannot be told now, or too many are
     /// watched.
-    pub async fn presence(
+    pub(crate) async fn presence(
         &self,
         by: Option<Subscriber>,
         users: Vec<Watched>,
@@ -240,12 +240,12 @@ impl ShardHandle {
     }
 
     /// A node watches these users no more.
-    pub fn unwatch(&self, subscriber: SubscriberId, users: Vec<UserId>) {
+    pub(crate) fn unwatch(&self, subscriber: SubscriberId, users: Vec<UserId>) {
         self.tell(Input::Unwatch(subscriber, users));
     }
 
     /// Forgets a subscriber altogether (its link is gone).
-    pub fn forget(&self, subscriber: SubscriberId) {
+    pub(crate) fn forget(&self, subscriber: SubscriberId) {
         self.tell(Input::Forget(subscriber));
     }
 
@@ -259,7 +259,7 @@ impl ShardHandle {
 
     /// How it stands.
     #[must_use]
-    pub fn status(&self) -> ShardStatus {
+    pub(crate) fn status(&self) -> ShardStatus {
         let committed = self.0.committed.each_ref().map(|tail| tail.borrow().offset);
         let applied = self.0.applied.each_ref().map(|tail| tail.borrow().offset);
         let behind = committed
@@ -279,19 +279,19 @@ impl ShardHandle {
 
     /// Where its streams end, as far as they are committed.
     #[must_use]
-    pub fn tails(&self) -> PerStream<Tail> {
+    pub(crate) fn tails(&self) -> PerStream<Tail> {
         self.0.committed.each_ref().map(|tail| *tail.borrow())
     }
 
     /// Waits until the shard's loop has ended, by [`ShardHandle::close`] or because it was lost.
-    pub async fn closed(&self) {
+    pub(crate) async fn closed(&self) {
         let mut closed = self.0.closed.clone();
         closed.wait_for(|closed| *closed).await.ok();
     }
 
     /// Takes no more commands, finishes what is begun, applies and checkpoints everything, ends. At
     /// most until `deadline`.
-    pub async fn close(&self, deadline: Instant) {
+    pub(crate) async fn close(&self, deadline: Instant) {
         self.tell(Input::Close);
         if tokio::time::timeout_at(deadline.into(), self.closed())
             .await

@@ -19,7 +19,7 @@ use crate::shard::write::owner::HeadMemory;
 
 /// What a shard is opened with.
 #[derive(Debug, Clone)]
-pub struct Opening {
+pub(crate) struct Opening {
     /// Which shard.
     pub shard: ShardId,
     /// Of which cluster.

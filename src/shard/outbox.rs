@@ -31,7 +31,7 @@ pub(crate) const LAST_ROWS_MAX: Duration = Duration::from_millis(500);
 
 /// Rows of an outbox, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OutboxPage {
+pub(crate) struct OutboxPage {
     /// All there are up to `upto`, behind the place asked for.
     pub rows: Vec<OutboxRow>,
     /// The next page begins behind this.
@@ -96,7 +96,11 @@ impl ShardHandle {
     /// A page of the outbox behind `after`, in order; waits until a record that has rows is
     /// committed behind it. Rows are there until the log says that they are delivered. `None` when
     /// the shard is closed.
-    pub async fn outbox_page(&self, after: OutboxPosition, limit: u32) -> Option<OutboxPage> {
+    pub(crate) async fn outbox_page(
+        &self,
+        after: OutboxPosition,
+        limit: u32,
+    ) -> Option<OutboxPage> {
         let inner = &self.0;
         let mut due = inner.outbox_due.subscribe();
         let mut closed = inner.closed.clone();
@@ -129,7 +133,7 @@ impl ShardHandle {
 
     /// Tells how far the outbox is delivered; wakes those who wait for it. `progress`: every row up
     /// to there is delivered, to be logged (not at once), after which those rows are dropped.
-    pub fn outbox_delivered(&self, delivered: Reached, progress: Option<OutboxPosition>) {
+    pub(crate) fn outbox_delivered(&self, delivered: Reached, progress: Option<OutboxPosition>) {
         self.0.outbox.done.send_replace(delivered);
         if let Some(upto) = progress {
             self.tell(Input::OutboxDelivered(upto));
@@ -145,7 +149,7 @@ impl ShardHandle {
     /// Changes whenever someone waits for what may not be delivered yet: what waits before another
     /// try is tried now.
     #[must_use]
-    pub fn outbox_hurried(&self) -> watch::Receiver<()> {
+    pub(crate) fn outbox_hurried(&self) -> watch::Receiver<()> {
         self.0.outbox.hurry.subscribe()
     }
 
@@ -155,7 +159,11 @@ impl ShardHandle {
     ///
     /// # Errors
     /// [`ShardError::NotOwner`] when the shard is closed.
-    pub async fn outbox_clear(&self, to: ShardId, deadline: Instant) -> Result<bool, ShardError> {
+    pub(crate) async fn outbox_clear(
+        &self,
+        to: ShardId,
+        deadline: Instant,
+    ) -> Result<bool, ShardError> {
         let inner = &self.0;
         let all = OutboxPosition {
             offset: *inner.outbox_due.borrow(),

@@ -12,7 +12,7 @@ use crate::protocol::Presence;
 
 /// A row of a user's index.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IndexItem {
+pub(crate) struct IndexItem {
     /// Which conversation.
     pub conversation: ConversationName,
     /// Seq of the user's latest `created`, `joined` or `left` in it.
@@ -26,7 +26,7 @@ pub struct IndexItem {
 /// What a shard pushes to a subscribed node. Pushes of one shard to one subscriber arrive in order
 /// of their commits.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Push {
+pub(crate) enum Push {
     /// A committed event.
     Event {
         /// Epoch of the owner that pushes; of a lower one than was heard since the receiver
@@ -82,7 +82,7 @@ pub enum Push {
 impl Push {
     /// The lowest version of the peer contract that knows it.
     #[must_use]
-    pub fn since(&self) -> u16 {
+    pub(crate) fn since(&self) -> u16 {
         match self {
             Self::Typing { .. } | Self::Presence { .. } => 7,
             Self::Event { .. }
@@ -96,7 +96,7 @@ impl Push {
 
 /// A user that another node watches, and what was told there of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Watched {
+pub(crate) struct Watched {
     pub user: UserId,
     /// Whether they were told of as online; nothing was told when it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,7 +105,7 @@ pub struct Watched {
 
 /// How users of a shard are, in the order asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Present {
+pub(crate) struct Present {
     /// Of the owner that says so.
     pub epoch: Epoch,
     pub users: Vec<Presence>,

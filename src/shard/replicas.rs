@@ -53,7 +53,7 @@ pub struct ReplicaDigest {
 /// The way from a shard to its other replicas. Every call ends by its deadline; who does not answer
 /// is left out.
 #[async_trait]
-pub trait Replicas: fmt::Debug + Send + Sync + 'static {
+pub(crate) trait Replicas: fmt::Debug + Send + Sync + 'static {
     /// The other nodes of the shard's row, as it is known now.
     fn others(&self, shard: ShardId) -> Vec<NodeId>;
 

@@ -6,7 +6,7 @@ use crate::shard::command::IndexItem;
 
 /// A page of a user's index, changes in the order of their versions.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct IndexPage {
+pub(crate) struct IndexPage {
     /// Rows (also those of conversations left) changed after the version asked for, ascending by
     /// version.
     pub items: Vec<IndexItem>,

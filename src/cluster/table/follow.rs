@@ -16,14 +16,14 @@ use crate::cluster::table::{Polled, Table, TableError, TableStore};
 
 /// A table that is not newer is taken after it stood for this long. Above `cluster-node-timeout`
 /// (1.2 s), after which a master that is cut off answers no more.
-pub const FALLEN_AFTER: Duration = Duration::from_secs(2);
+pub(crate) const FALLEN_AFTER: Duration = Duration::from_secs(2);
 
 /// Longest wait for one poll.
 const POLL_MAX: Duration = Duration::from_secs(2);
 
 /// What one process knows of the table; see the head of this file.
 #[derive(Debug)]
-pub struct Follower {
+pub(crate) struct Follower {
     store: Arc<dyn TableStore>,
     known: Option<Arc<Table>>,
     /// Since when another table stands that is not newer.
@@ -35,7 +35,7 @@ pub struct Follower {
 impl Follower {
     /// Knows no table yet.
     #[must_use]
-    pub fn new(store: Arc<dyn TableStore>) -> Self {
+    pub(crate) fn new(store: Arc<dyn TableStore>) -> Self {
         Self {
             store,
             known: None,
@@ -51,7 +51,7 @@ impl Follower {
     ///
     /// # Errors
     /// The store did not answer, or not in time: the last table stands.
-    pub async fn poll(&mut self) -> Result<Option<Arc<Table>>, TableError> {
+    pub(crate) async fn poll(&mut self) -> Result<Option<Arc<Table>>, TableError> {
         let polled = timeout(POLL_MAX, self.store.load_unless(self.known.as_deref())).await;
         match polled.unwrap_or(Err(TableError::Unanswered)) {
             Ok(table) => {

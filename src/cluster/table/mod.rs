@@ -16,7 +16,7 @@ mod version;
 
 mod addresses;
 
-pub mod changes;
+pub(crate) mod changes;
 
 mod store;
 
@@ -24,9 +24,9 @@ pub mod embedded;
 
 pub mod redis;
 
-pub mod follow;
+pub(crate) mod follow;
 
-pub mod reach;
+pub(crate) mod reach;
 
 #[cfg(test)]
-pub mod conformance;
+pub(crate) mod conformance;

@@ -8,7 +8,7 @@ use crate::link::front::Handle;
 
 /// Conversations kept for one session, those that its user has left included. A session with more
 /// is not attached.
-pub const STANDS_MAX: usize = 5_000;
+pub(crate) const STANDS_MAX: usize = 5_000;
 
 /// The kind of a [`Stand`] is in the bits above its seq.
 const KIND_SHIFT: u32 = 60;

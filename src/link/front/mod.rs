@@ -6,12 +6,12 @@
 //! connection. All frames of a session are in order. A handle names a conversation from its
 //! [`Down::Known`] to its [`Down::Forgotten`].
 
-pub use down::Down;
-pub use numbers::{CallNumber, Handle, SessionNumber};
-pub use open::{Authorization, Open, Refusal, Terms};
-pub use rest::{Call, Key, Part, Reply};
-pub use up::Up;
-pub use weight::{PART_BYTES_MAX, cost};
+pub(crate) use down::Down;
+pub(crate) use numbers::{CallNumber, Handle, SessionNumber};
+pub(crate) use open::{Authorization, Open, Refusal, Terms};
+pub(crate) use rest::{Call, Key, Part, Reply};
+pub(crate) use up::Up;
+pub(crate) use weight::{PART_BYTES_MAX, cost};
 
 mod up;
 
@@ -25,19 +25,19 @@ mod rest;
 
 mod open;
 
-pub mod attach;
+pub(crate) mod attach;
 
 mod request;
 
-pub mod queue;
+pub(crate) mod queue;
 
-pub mod calls;
+pub(crate) mod calls;
 
 mod carry;
 
-pub mod client;
+pub(crate) mod client;
 
-pub mod server;
+pub(crate) mod server;
 
 #[cfg(test)]
 mod tests;

@@ -1,10 +1,10 @@
 //! Numbers that stand for something on one connection of a link.
 
 /// Names a session on one connection of a link.
-pub type SessionNumber = u64;
+pub(crate) type SessionNumber = u64;
 
 /// Names a request on one connection of a link.
-pub type CallNumber = u64;
+pub(crate) type CallNumber = u64;
 
 /// Stands for the name of a conversation on one connection of a link.
-pub type Handle = u32;
+pub(crate) type Handle = u32;

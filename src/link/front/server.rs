@@ -27,7 +27,7 @@ use crate::link::{Config, LinkError, PEER_VERSION};
 
 /// What may be told later is put behind no more than so much that waits for a router: then whatever
 /// comes after it waits for little.
-pub const SPARE_BYTES: usize = 16 * 1024;
+pub(crate) const SPARE_BYTES: usize = 16 * 1024;
 
 /// Longest budget that a router may claim.
 const DEADLINE_MAX: Duration = Duration::from_secs(60);
@@ -43,7 +43,7 @@ const RESERVE_BYTES: usize = 8 << 20;
 const GOODBYE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What becomes of a call.
-pub type Answering = Pin<Box<dyn Future<Output = Answer> + Send + 'static>>;
+pub(crate) type Answering = Pin<Box<dyn Future<Output = Answer> + Send + 'static>>;
 
 /// What answers calls: the REST face of a node.
 pub trait Answers: fmt::Debug + Send + Sync + 'static {

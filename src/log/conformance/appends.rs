@@ -13,7 +13,7 @@ use crate::ids::{Offset, ShardId};
 use crate::log::record::Tail;
 use crate::log::{AppendOutcome, Batch, ClaimOutcome, RawEntry, ShardLog, Token};
 
-pub async fn appends_follow_the_tail(setup: impl Setup) {
+pub(crate) async fn appends_follow_the_tail(setup: impl Setup) {
     let log = setup.log();
     let token = claimed(&*log, SHARD).await;
     let sent = filled(&*log, M, token, 5).await;
@@ -21,7 +21,7 @@ pub async fn appends_follow_the_tail(setup: impl Setup) {
     assert_eq!(linked(&read_all(&*log, SHARD, M).await), sent[4].tail);
 }
 
-pub async fn an_append_that_leaves_a_hole_is_refused(setup: impl Setup) {
+pub(crate) async fn an_append_that_leaves_a_hole_is_refused(setup: impl Setup) {
     let log = setup.log();
     let token = claimed(&*log, SHARD).await;
     let sent = filled(&*log, M, token, 1).await;
@@ -44,7 +44,7 @@ pub async fn an_append_that_leaves_a_hole_is_refused(setup: impl Setup) {
     assert_stream(&*log, M, &sent).await;
 }
 
-pub async fn an_append_after_another_chain_is_refused(setup: impl Setup) {
+pub(crate) async fn an_append_after_another_chain_is_refused(setup: impl Setup) {
     let log = setup.log();
     let token = claimed(&*log, SHARD).await;
     let sent = filled(&*log, M, token, 1).await;
@@ -60,7 +60,7 @@ pub async fn an_append_after_another_chain_is_refused(setup: impl Setup) {
     assert_stream(&*log, M, &sent).await;
 }
 
-pub async fn a_stale_token_is_fenced_and_has_no_effect(setup: impl Setup) {
+pub(crate) async fn a_stale_token_is_fenced_and_has_no_effect(setup: impl Setup) {
     let log = setup.log();
     let stale = claimed(&*log, SHARD).await;
     let sent = filled(&*log, M, stale, 1).await;
@@ -78,7 +78,7 @@ pub async fn a_stale_token_is_fenced_and_has_no_effect(setup: impl Setup) {
     assert_stream(&*log, M, &sent).await;
 }
 
-pub async fn a_token_of_the_same_epoch_with_another_nonce_is_fenced(setup: impl Setup) {
+pub(crate) async fn a_token_of_the_same_epoch_with_another_nonce_is_fenced(setup: impl Setup) {
     let log = setup.log();
     let current = claimed(&*log, SHARD).await;
     let twin = Token {
@@ -94,7 +94,7 @@ pub async fn a_token_of_the_same_epoch_with_another_nonce_is_fenced(setup: impl 
     assert_stream(&*log, M, &[]).await;
 }
 
-pub async fn a_batch_sent_again_is_already_done(setup: impl Setup) {
+pub(crate) async fn a_batch_sent_again_is_already_done(setup: impl Setup) {
     let log = setup.log();
     let token = claimed(&*log, SHARD).await;
     let mut sent = filled(&*log, M, token, 2).await;
@@ -106,7 +106,7 @@ pub async fn a_batch_sent_again_is_already_done(setup: impl Setup) {
     assert_stream(&*log, M, &sent).await;
 }
 
-pub async fn already_done_is_answered_only_for_exactly_the_same_tail(setup: impl Setup) {
+pub(crate) async fn already_done_is_answered_only_for_exactly_the_same_tail(setup: impl Setup) {
     let log = setup.log();
     let token = claimed(&*log, SHARD).await;
     let sent = filled(&*log, M, token, 1).await;
@@ -123,7 +123,7 @@ pub async fn already_done_is_answered_only_for_exactly_the_same_tail(setup: impl
     assert_stream(&*log, M, &sent).await;
 }
 
-pub async fn a_batch_that_is_not_the_last_is_a_mismatch_when_sent_again(setup: impl Setup) {
+pub(crate) async fn a_batch_that_is_not_the_last_is_a_mismatch_when_sent_again(setup: impl Setup) {
     let log = setup.log();
     let token = claimed(&*log, SHARD).await;
     let sent = filled(&*log, M, token, 2).await;
@@ -136,7 +136,7 @@ pub async fn a_batch_that_is_not_the_last_is_a_mismatch_when_sent_again(setup: i
     assert_stream(&*log, M, &sent).await;
 }
 
-pub async fn batches_of_one_cycle_are_independent(setup: impl Setup) {
+pub(crate) async fn batches_of_one_cycle_are_independent(setup: impl Setup) {
     let log = setup.log();
     let mut cycle = Vec::new();
 
@@ -183,7 +183,7 @@ pub async fn batches_of_one_cycle_are_independent(setup: impl Setup) {
     assert_eq!(log.append(&[]).await, []);
 }
 
-pub async fn the_two_streams_of_a_shard_do_not_touch_each_other(setup: impl Setup) {
+pub(crate) async fn the_two_streams_of_a_shard_do_not_touch_each_other(setup: impl Setup) {
     let log = setup.log();
     let token = claimed(&*log, SHARD).await;
     let messages = batch(SHARD, M, token, &Tail::EMPTY, (2, "m"));
@@ -252,7 +252,7 @@ async fn contend(log: Arc<dyn ShardLog>, seed: u64) -> Vec<RawEntry> {
     acknowledged
 }
 
-pub async fn two_appenders_with_two_tokens_make_one_sequence(setup: impl Setup) {
+pub(crate) async fn two_appenders_with_two_tokens_make_one_sequence(setup: impl Setup) {
     claimed(&*setup.log(), SHARD).await;
     let seed: u64 = rand::random();
     let owners = [seed, seed ^ 1].map(|seed| tokio::spawn(contend(setup.log(), seed)));

@@ -9,7 +9,7 @@ use crate::log::{AppendOutcome, Token};
     clippy::cognitive_complexity,
     reason = "one claim over all calls, in their order"
 )]
-pub async fn the_beat_grows_at_appends_and_renewals_only(setup: impl Setup) {
+pub(crate) async fn the_beat_grows_at_appends_and_renewals_only(setup: impl Setup) {
     let log = setup.log();
     let token = claimed(&*log, SHARD).await;
     let beat = async || control(&*log, SHARD).await.beat;
@@ -40,7 +40,7 @@ pub async fn the_beat_grows_at_appends_and_renewals_only(setup: impl Setup) {
     );
 }
 
-pub async fn a_renewal_answers_for_each_token(setup: impl Setup) {
+pub(crate) async fn a_renewal_answers_for_each_token(setup: impl Setup) {
     let log = setup.log();
     let mut holds = Vec::new();
     for shard in 0..5 {

@@ -8,7 +8,9 @@ use crate::ids::{ClusterId, Epoch, NodeId, Offset, ShardId};
 use crate::log::record::{Chain, Tail};
 use crate::log::{AppendOutcome, Claim, ClaimOutcome, Identity, PerStream, Token};
 
-pub async fn a_shard_that_was_never_claimed_has_no_control_and_takes_nothing(setup: impl Setup) {
+pub(crate) async fn a_shard_that_was_never_claimed_has_no_control_and_takes_nothing(
+    setup: impl Setup,
+) {
     let log = setup.log();
     let token = Token::new(Epoch(1));
     assert_eq!(log.control(SHARD).await.unwrap(), None);
@@ -30,7 +32,7 @@ pub async fn a_shard_that_was_never_claimed_has_no_control_and_takes_nothing(set
     assert_eq!(log.read(SHARD, M, Offset(0), 100).await.unwrap(), []);
 }
 
-pub async fn the_first_claim_creates_two_empty_streams(setup: impl Setup) {
+pub(crate) async fn the_first_claim_creates_two_empty_streams(setup: impl Setup) {
     let log = setup.log();
     let token = Token::new(Epoch(5));
     let outcome = log.claim(wish(SHARD, None, token)).await.unwrap();
@@ -44,7 +46,7 @@ pub async fn the_first_claim_creates_two_empty_streams(setup: impl Setup) {
     assert_eq!(log.control(ShardId(SHARD.0 + 1)).await.unwrap(), None);
 }
 
-pub async fn a_first_claim_must_expect_no_one_and_have_an_epoch_above_0(setup: impl Setup) {
+pub(crate) async fn a_first_claim_must_expect_no_one_and_have_an_epoch_above_0(setup: impl Setup) {
     let log = setup.log();
     let somebody = Token::new(Epoch(1));
     for claim in [
@@ -56,7 +58,7 @@ pub async fn a_first_claim_must_expect_no_one_and_have_an_epoch_above_0(setup: i
     assert_eq!(log.control(SHARD).await.unwrap(), None);
 }
 
-pub async fn a_claim_is_refused_unless_token_and_beat_are_as_expected(setup: impl Setup) {
+pub(crate) async fn a_claim_is_refused_unless_token_and_beat_are_as_expected(setup: impl Setup) {
     let log = setup.log();
     let token = claimed(&*log, SHARD).await;
     let found = control(&*log, SHARD).await;
@@ -87,7 +89,7 @@ pub async fn a_claim_is_refused_unless_token_and_beat_are_as_expected(setup: imp
     assert!(matches!(outcome, ClaimOutcome::Claimed(control) if control.token == next));
 }
 
-pub async fn a_claim_is_refused_when_the_beat_moved(setup: impl Setup) {
+pub(crate) async fn a_claim_is_refused_when_the_beat_moved(setup: impl Setup) {
     let log = setup.log();
     let token = claimed(&*log, SHARD).await;
     let seen = control(&*log, SHARD).await;
@@ -101,7 +103,7 @@ pub async fn a_claim_is_refused_when_the_beat_moved(setup: impl Setup) {
     assert_eq!(control(&*log, SHARD).await.token, token);
 }
 
-pub async fn a_claim_is_refused_unless_the_epoch_rises(setup: impl Setup) {
+pub(crate) async fn a_claim_is_refused_unless_the_epoch_rises(setup: impl Setup) {
     let log = setup.log();
     let first = Token::new(Epoch(4));
     log.claim(wish(SHARD, None, first)).await.unwrap();
@@ -116,7 +118,7 @@ pub async fn a_claim_is_refused_unless_the_epoch_rises(setup: impl Setup) {
     assert_eq!(control(&*log, SHARD).await, found);
 }
 
-pub async fn a_claim_is_refused_when_the_identity_differs(setup: impl Setup) {
+pub(crate) async fn a_claim_is_refused_when_the_identity_differs(setup: impl Setup) {
     let log = setup.log();
     let token = claimed(&*log, SHARD).await;
     let found = control(&*log, SHARD).await;
@@ -143,7 +145,7 @@ pub async fn a_claim_is_refused_when_the_identity_differs(setup: impl Setup) {
     assert_eq!(control(&*log, SHARD).await, found);
 }
 
-pub async fn a_claim_keeps_the_tails(setup: impl Setup) {
+pub(crate) async fn a_claim_keeps_the_tails(setup: impl Setup) {
     let log = setup.log();
     let first = claimed(&*log, SHARD).await;
     let mut sent = filled(&*log, M, first, 2).await;
@@ -161,7 +163,7 @@ pub async fn a_claim_keeps_the_tails(setup: impl Setup) {
     assert_stream(&*log, R, &receipts).await;
 }
 
-pub async fn an_owner_gives_its_shard_to_another_where_the_streams_end_as_it_says(
+pub(crate) async fn an_owner_gives_its_shard_to_another_where_the_streams_end_as_it_says(
     setup: impl Setup,
 ) {
     let log = setup.log();
@@ -229,7 +231,7 @@ pub async fn an_owner_gives_its_shard_to_another_where_the_streams_end_as_it_say
     .await;
 }
 
-pub async fn of_claims_that_expect_the_same_one_wins(setup: impl Setup) {
+pub(crate) async fn of_claims_that_expect_the_same_one_wins(setup: impl Setup) {
     let log = setup.log();
     let token = claimed(&*log, SHARD).await;
     let beat = control(&*log, SHARD).await.beat;

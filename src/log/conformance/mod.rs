@@ -1,8 +1,6 @@
 //! What every implementation of the log promises, as claims: `log_conformance!(factory)` makes one
 //! test of each. The factory is an async function that returns a [`Setup`] over an empty log.
 
-#![expect(missing_docs, reason = "the name of a claim is the claim")]
-
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,15 +13,15 @@ use super::{
 use crate::ids::{ClusterId, Epoch, NodeId, Offset, ShardId};
 use crate::log::record::{Entry, Record, Tail, seal};
 
-pub mod appends;
-pub mod beats;
-pub mod claims;
-pub mod reads;
-pub mod trims;
+pub(crate) mod appends;
+pub(crate) mod beats;
+pub(crate) mod claims;
+pub(crate) mod reads;
+pub(crate) mod trims;
 
 /// A log under test.
 #[async_trait]
-pub trait Setup: Send {
+pub(crate) trait Setup: Send {
     /// The log.
     fn log(&self) -> Arc<dyn ShardLog>;
 
@@ -100,7 +98,7 @@ const M: Stream = Stream::Messages;
 const R: Stream = Stream::Receipts;
 
 /// The identity that all claims use.
-pub fn identity() -> Identity {
+pub(crate) fn identity() -> Identity {
     Identity {
         cluster: ClusterId(uuid::Uuid::from_u128(7)),
         shards: 16,
@@ -120,7 +118,7 @@ fn wish(shard: ShardId, expected: Option<(Token, u64)>, token: Token) -> Claim {
 }
 
 /// Claims a shard from whoever has it, with the next epoch.
-pub async fn claimed(log: &dyn ShardLog, shard: ShardId) -> Token {
+pub(crate) async fn claimed(log: &dyn ShardLog, shard: ShardId) -> Token {
     let found = log.control(shard).await.unwrap();
     let token = Token::new(
         found
@@ -146,7 +144,7 @@ async fn control(log: &dyn ShardLog, shard: ShardId) -> Control {
 }
 
 /// A batch of `count` records that say `text`.
-pub fn batch(
+pub(crate) fn batch(
     shard: ShardId,
     stream: Stream,
     token: Token,
@@ -213,7 +211,7 @@ async fn filled(log: &dyn ShardLog, stream: Stream, token: Token, count: usize) 
 }
 
 /// Reads a whole stream, a little at a time.
-pub async fn read_all(log: &dyn ShardLog, shard: ShardId, stream: Stream) -> Vec<RawEntry> {
+pub(crate) async fn read_all(log: &dyn ShardLog, shard: ShardId, stream: Stream) -> Vec<RawEntry> {
     let (mut found, mut after) = (Vec::<RawEntry>::new(), Offset(0));
     loop {
         let some = log.read(shard, stream, after, 300).await.unwrap();
@@ -228,7 +226,7 @@ pub async fn read_all(log: &dyn ShardLog, shard: ShardId, stream: Stream) -> Vec
 
 /// Decodes a stream from its start: no hole, each entry links, epochs never fall. The tail after
 /// it.
-pub fn linked(entries: &[RawEntry]) -> Tail {
+pub(crate) fn linked(entries: &[RawEntry]) -> Tail {
     let (mut tail, mut epoch) = (Tail::EMPTY, Epoch(0));
     for raw in entries {
         let entry = Entry::decode_after(&tail, &raw.bytes).unwrap();

@@ -7,7 +7,7 @@ use crate::ids::{Offset, ShardId};
 use crate::log::record::{Tail, seal};
 use crate::log::{AppendOutcome, Batch, RawEntry};
 
-pub async fn reads_are_in_order_after_the_offset_and_at_least_one(setup: impl Setup) {
+pub(crate) async fn reads_are_in_order_after_the_offset_and_at_least_one(setup: impl Setup) {
     let log = setup.log();
     let token = claimed(&*log, SHARD).await;
     let sent = filled(&*log, M, token, 6).await;
@@ -31,7 +31,7 @@ pub async fn reads_are_in_order_after_the_offset_and_at_least_one(setup: impl Se
     assert_eq!(limited, raws[..limited.len()]);
 }
 
-pub async fn entries_come_back_as_they_were_sent(setup: impl Setup) {
+pub(crate) async fn entries_come_back_as_they_were_sent(setup: impl Setup) {
     let log = setup.log();
     let token = claimed(&*log, SHARD).await;
     let any: Vec<u8> = (0..=255).cycle().take(700_000).collect();
@@ -48,7 +48,7 @@ pub async fn entries_come_back_as_they_were_sent(setup: impl Setup) {
     assert_stream(&*log, M, &[large]).await;
 }
 
-pub async fn what_is_observed_is_the_control_record_and_who_answered(setup: impl Setup) {
+pub(crate) async fn what_is_observed_is_the_control_record_and_who_answered(setup: impl Setup) {
     let log = setup.log();
     let token = claimed(&*log, SHARD).await;
     filled(&*log, M, token, 3).await;
@@ -80,7 +80,7 @@ pub async fn what_is_observed_is_the_control_record_and_who_answered(setup: impl
     assert!(log.observe(&[]).await.is_empty());
 }
 
-pub async fn everything_outlives_the_process(mut setup: impl Setup) {
+pub(crate) async fn everything_outlives_the_process(mut setup: impl Setup) {
     let log = setup.log();
     let token = claimed(&*log, SHARD).await;
     let mut messages = filled(&*log, M, token, 3).await;

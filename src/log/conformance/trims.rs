@@ -5,7 +5,7 @@ use crate::ids::Offset;
 use crate::log::record::{Entry, Tail};
 use crate::log::{AppendOutcome, RawEntry, Token};
 
-pub async fn a_trim_drops_whole_entries_up_to_the_offset_and_readers_see_the_hole(
+pub(crate) async fn a_trim_drops_whole_entries_up_to_the_offset_and_readers_see_the_hole(
     setup: impl Setup,
 ) {
     let log = setup.log();
@@ -35,7 +35,7 @@ pub async fn a_trim_drops_whole_entries_up_to_the_offset_and_readers_see_the_hol
     );
 }
 
-pub async fn a_trim_never_touches_control_or_tails_and_appends_go_on(setup: impl Setup) {
+pub(crate) async fn a_trim_never_touches_control_or_tails_and_appends_go_on(setup: impl Setup) {
     let log = setup.log();
     let token = claimed(&*log, SHARD).await;
     let sent = filled(&*log, M, token, 3).await;
@@ -49,7 +49,7 @@ pub async fn a_trim_never_touches_control_or_tails_and_appends_go_on(setup: impl
     assert_stream(&*log, M, &later).await;
 }
 
-pub async fn a_trim_beyond_the_tail_or_of_many_entries_ends(setup: impl Setup) {
+pub(crate) async fn a_trim_beyond_the_tail_or_of_many_entries_ends(setup: impl Setup) {
     let log = setup.log();
     let token = claimed(&*log, SHARD).await;
     filled(&*log, M, token, 600).await;
@@ -59,7 +59,7 @@ pub async fn a_trim_beyond_the_tail_or_of_many_entries_ends(setup: impl Setup) {
     assert_stream(&*log, M, &later).await;
 }
 
-pub async fn a_trim_under_a_stale_token_has_no_effect(setup: impl Setup) {
+pub(crate) async fn a_trim_under_a_stale_token_has_no_effect(setup: impl Setup) {
     let log = setup.log();
     let stale = claimed(&*log, SHARD).await;
     let sent = filled(&*log, M, stale, 2).await;

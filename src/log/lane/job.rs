@@ -70,7 +70,7 @@ impl Job {
 
 /// The definite end of an append.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Definite {
+pub(crate) enum Definite {
     /// In the log, at the commit level.
     Committed,
     /// Another token is current. `doubted`: an earlier attempt was in doubt, so the batch may stand

@@ -14,10 +14,10 @@
 //! When a place has made no second copy for a second, a batch that lacks nothing else is put to the
 //! witnesses of its shard. It is sent again meanwhile: whichever is first ends it.
 
-pub use job::Definite;
-pub use standing::{Standing, Standings};
-pub use way::Lane;
-pub use witness::{Witnessed, Witnesses};
+pub(crate) use job::Definite;
+pub(crate) use standing::{Standing, Standings};
+pub(crate) use way::Lane;
+pub(crate) use witness::{Witnessed, Witnesses};
 
 #[cfg(test)]
 pub(crate) use loose::Loose;

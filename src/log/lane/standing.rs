@@ -16,7 +16,7 @@ use crate::log::{AppendError, AppendOutcome};
 /// How appends of a place stand: whether it answered its last cycle, with second copies where those
 /// are asked for; or those of one shard: whether something of it is in doubt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub(crate) enum Standing {
     /// Nothing is missing.
     Clear,
     /// Nothing answered the last cycle, nor those before it; or the shard has a batch in doubt.
@@ -112,7 +112,7 @@ impl Doubts {
 /// How a shard stands: its place, and what of its own is in doubt. While its witnesses confirm, a
 /// missing second copy is nothing that it would lack.
 #[derive(Debug, Clone)]
-pub struct Standings {
+pub(crate) struct Standings {
     pub(super) shard: ShardId,
     pub(super) place: watch::Receiver<Standing>,
     pub(super) doubts: Doubts,
@@ -124,7 +124,7 @@ pub struct Standings {
 impl Standings {
     /// Now.
     #[must_use]
-    pub fn now(&self) -> Standing {
+    pub(crate) fn now(&self) -> Standing {
         let place = *self.place.borrow();
         match place.and(self.doubts.of(self.shard)) {
             Standing::NotReplicated { .. } if self.is_witnessed() => Standing::Clear,
@@ -134,14 +134,14 @@ impl Standings {
 
     /// Whether the place had no space when it was last tried.
     #[must_use]
-    pub fn is_full(&self) -> bool {
+    pub(crate) fn is_full(&self) -> bool {
         self.fullness.is_full()
     }
 
     /// Whether a write must not be sent there now, for want of space. Asked once for each write:
     /// one of them is let through now and then, to look.
     #[must_use]
-    pub fn refuses(&self) -> bool {
+    pub(crate) fn refuses(&self) -> bool {
         self.fullness.refuses()
     }
 
@@ -149,7 +149,7 @@ impl Standings {
     ///
     /// # Errors
     /// The lane has ended.
-    pub async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
+    pub(crate) async fn changed(&mut self) -> Result<(), watch::error::RecvError> {
         self.place.changed().await
     }
 

@@ -16,7 +16,7 @@ use crate::log::{Batch, ShardLog};
 
 /// The way to the lane. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Lane {
+pub(crate) struct Lane {
     pub(super) places: Arc<Places>,
     /// The proof of the shard whose lane this is.
     pub(super) proof: Option<Proof>,
@@ -26,7 +26,7 @@ impl Lane {
     /// A lane to this log. Its loops start with the first batch of each place and end when every
     /// handle is dropped and nothing is in doubt.
     #[must_use]
-    pub fn spawn(log: Arc<dyn ShardLog>) -> Self {
+    pub(crate) fn spawn(log: Arc<dyn ShardLog>) -> Self {
         Self {
             places: Arc::new(Places::new(log)),
             proof: None,
@@ -49,7 +49,7 @@ impl Lane {
     /// When the queue is full the batch waits for room in a task of its own. Dropping the receiver
     /// does not undo the append.
     #[must_use]
-    pub fn append(&self, batch: Batch) -> oneshot::Receiver<Definite> {
+    pub(crate) fn append(&self, batch: Batch) -> oneshot::Receiver<Definite> {
         let (answer, end) = oneshot::channel();
         let queue = self.places.of(batch.shard).queue;
         let job = Job::new(batch, answer, self.proof.clone());
@@ -64,7 +64,7 @@ impl Lane {
     /// From now on, until what is returned is dropped, batches of the shard that lack only a second
     /// copy are put to these.
     #[must_use]
-    pub fn witnessed_by(&self, shard: ShardId, witnesses: Arc<dyn Witnesses>) -> Witnessed {
+    pub(crate) fn witnessed_by(&self, shard: ShardId, witnesses: Arc<dyn Witnesses>) -> Witnessed {
         let registry = Arc::clone(&self.places.witnesses);
         registry
             .lock()
@@ -79,7 +79,7 @@ impl Lane {
 
     /// How a shard stands now: the place that its batches go to, and what of its own is in doubt.
     #[must_use]
-    pub fn standing(&self, shard: ShardId) -> Standing {
+    pub(crate) fn standing(&self, shard: ShardId) -> Standing {
         self.watch_standing(shard).now()
     }
 
@@ -87,7 +87,7 @@ impl Lane {
     /// becomes clear by itself; ask again after that, for the shard may have got another place.
     /// Closed when the lane has ended.
     #[must_use]
-    pub fn watch_standing(&self, shard: ShardId) -> Standings {
+    pub(crate) fn watch_standing(&self, shard: ShardId) -> Standings {
         let Place {
             standing,
             doubts,

@@ -14,7 +14,7 @@ use crate::log::record::Tail;
 
 /// The witnesses of one shard.
 #[async_trait]
-pub trait Witnesses: fmt::Debug + Send + Sync + 'static {
+pub(crate) trait Witnesses: fmt::Debug + Send + Sync + 'static {
     /// Whether there is one that could be asked now.
     fn any(&self) -> bool;
 
@@ -38,7 +38,7 @@ pub(super) type Unwitnessed = Arc<Mutex<HashSet<ShardId>>>;
 /// Ends what [`Lane::witnessed_by`](crate::log::lane::Lane::witnessed_by) began, when it is
 /// dropped.
 #[derive(Debug)]
-pub struct Witnessed {
+pub(crate) struct Witnessed {
     pub(super) shard: ShardId,
     pub(super) witnesses: Arc<dyn Witnesses>,
     pub(super) registry: Registry,

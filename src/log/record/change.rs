@@ -13,7 +13,7 @@ use crate::log::record::wire;
 
 /// One durable change; has one offset in its stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Record {
+pub(crate) enum Record {
     /// Messages stream: a change of a conversation.
     Event(Arc<Event>),
     /// Messages stream: a change of a user's index.
@@ -72,7 +72,7 @@ pub enum Record {
 impl Record {
     /// The record's bytes inside an entry, without the length.
     #[must_use]
-    pub fn encode(&self) -> Bytes {
+    pub(crate) fn encode(&self) -> Bytes {
         match self {
             Self::Unreadable { bytes, .. } => bytes.clone(),
             readable => Bytes::from(wire::Record::from(readable).encode_to_vec()),
@@ -81,7 +81,7 @@ impl Record {
 
     /// The way back; never fails, see [`Record::Unreadable`].
     #[must_use]
-    pub fn decode(bytes: Bytes) -> Self {
+    pub(crate) fn decode(bytes: Bytes) -> Self {
         let read = wire::Record::decode(bytes.clone())
             .map_err(|error| error.to_string())
             .and_then(|record| Self::try_from(record).map_err(str::to_owned));
@@ -91,7 +91,7 @@ impl Record {
 
 /// How far one participant's watermarks moved. A zero means "not moved".
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Advance {
+pub(crate) struct Advance {
     /// Whose.
     pub user: UserId,
     /// Delivered up to here.
@@ -102,7 +102,7 @@ pub struct Advance {
 
 /// A user was banned who takes no part, or another reason was told; or a ban ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BanChange {
+pub(crate) struct BanChange {
     /// Where.
     pub conversation: ConversationName,
     /// Who is meant.

@@ -11,9 +11,9 @@ use crate::ids::{Epoch, Offset};
 use crate::log::record::Record;
 
 /// Most records of one entry.
-pub const ENTRY_RECORDS_MAX: usize = 256;
+pub(crate) const ENTRY_RECORDS_MAX: usize = 256;
 /// Most bytes of one entry; a single record is far smaller.
-pub const ENTRY_BYTES_MAX: usize = 1024 * 1024;
+pub(crate) const ENTRY_BYTES_MAX: usize = 1024 * 1024;
 
 pub(super) const ENTRY_VERSION: u8 = 1;
 pub(super) const CHAIN_AT: usize = 20;
@@ -50,7 +50,7 @@ impl Tail {
 
 /// Why bytes are no entry, or not the next one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EntryError {
+pub(crate) enum EntryError {
     /// Shorter or longer than it says.
     #[error("entry is malformed: {0}")]
     Malformed(&'static str),
@@ -73,7 +73,7 @@ pub enum EntryError {
 
 /// A batch of records, sealed: encoded, with its place in the stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
+pub(crate) struct Entry {
     /// Epoch of the token under which it was first appended.
     pub epoch: Epoch,
     /// Offset of its first record.
@@ -90,7 +90,7 @@ impl Entry {
     /// # Errors
     /// [`EntryError`] when the bytes are no entry or do not follow `before`. A record inside that
     /// cannot be read is no error here: it comes as [`Record::Unreadable`].
-    pub fn decode_after(before: &Tail, bytes: &Bytes) -> Result<Self, EntryError> {
+    pub(crate) fn decode_after(before: &Tail, bytes: &Bytes) -> Result<Self, EntryError> {
         let header = Header::read(bytes)?;
         if header.first != before.offset.next() {
             return Err(EntryError::Hole {
@@ -132,7 +132,7 @@ impl Entry {
 
     /// The records of an entry whose place is not to be checked; none when the bytes are no entry.
     #[must_use]
-    pub fn records_of(bytes: &Bytes) -> Vec<Record> {
+    pub(crate) fn records_of(bytes: &Bytes) -> Vec<Record> {
         let mut records = Vec::new();
         let mut rest = if Header::read(bytes).is_ok() {
             bytes.slice(HEADER_BYTES..)
@@ -155,7 +155,7 @@ impl Entry {
     }
 
     /// The offset of each record beside it.
-    pub fn numbered(&self) -> impl Iterator<Item = (Offset, &Record)> {
+    pub(crate) fn numbered(&self) -> impl Iterator<Item = (Offset, &Record)> {
         (self.first.0..).map(Offset).zip(&self.records)
     }
 }
@@ -164,7 +164,7 @@ impl Entry {
 /// bytes and the tail after it. `records` must not be empty and keep to [`ENTRY_RECORDS_MAX`]; what
 /// is over the limit is a bug of the caller and would not decode.
 #[must_use]
-pub fn seal(before: &Tail, epoch: Epoch, records: &[Bytes]) -> (Bytes, Tail) {
+pub(crate) fn seal(before: &Tail, epoch: Epoch, records: &[Bytes]) -> (Bytes, Tail) {
     debug_assert!((1..=ENTRY_RECORDS_MAX).contains(&records.len()));
 
     let body: usize = records.iter().map(|record| 4 + record.len()).sum();
@@ -192,7 +192,7 @@ pub fn seal(before: &Tail, epoch: Epoch, records: &[Bytes]) -> (Bytes, Tail) {
 
 /// What an entry says of itself, unchecked: its place and chain.
 #[derive(Debug, Clone, Copy)]
-pub struct Header {
+pub(crate) struct Header {
     /// How many records.
     pub count: u16,
     /// Epoch of the token under which it was first appended.
@@ -208,7 +208,7 @@ impl Header {
     ///
     /// # Errors
     /// [`EntryError::Malformed`] or [`EntryError::Version`].
-    pub fn read(bytes: &[u8]) -> Result<Self, EntryError> {
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, EntryError> {
         let header = bytes
             .get(..HEADER_BYTES)
             .ok_or(EntryError::Malformed("shorter than its header"))?;
@@ -258,7 +258,7 @@ impl Header {
 
     /// The tail of the stream after this entry.
     #[must_use]
-    pub fn tail(&self) -> Tail {
+    pub(crate) fn tail(&self) -> Tail {
         Tail {
             offset: Offset(self.first.0.saturating_add(u64::from(self.count) - 1)),
             chain: self.chain,

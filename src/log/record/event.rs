@@ -10,7 +10,7 @@ use crate::protocol::{Patch, Role, Settings, SettingsChange};
 
 /// One durable change of a conversation: one request, one event, one seq.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Event {
+pub(crate) struct Event {
     /// Where.
     pub conversation: ConversationName,
     /// Its number in the conversation, dense from 1.
@@ -26,7 +26,7 @@ pub struct Event {
 impl Event {
     /// Who did it.
     #[must_use]
-    pub fn actor(&self) -> &UserId {
+    pub(crate) fn actor(&self) -> &UserId {
         match &self.kind {
             EventKind::Created { by, .. }
             | EventKind::Joined { by, .. }
@@ -41,7 +41,7 @@ impl Event {
 
     /// The event, if it is a message, with what became of it.
     #[must_use]
-    pub fn since(mut self, told: Option<Since>) -> Self {
+    pub(crate) fn since(mut self, told: Option<Since>) -> Self {
         if let EventKind::Message { since, .. } = &mut self.kind {
             *since = told.map(Box::new);
         }
@@ -51,7 +51,7 @@ impl Event {
 
 /// What happened in a conversation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum EventKind {
+pub(crate) enum EventKind {
     /// The conversation came to be; always seq 1. `by` is its admin and among `participants`.
     Created {
         /// Creator and first admin.
@@ -175,7 +175,7 @@ pub enum EventKind {
 
 /// What a message says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Content {
+pub(crate) struct Content {
     /// Text as sent; empty when it is gone.
     pub text: Arc<str>,
     /// A JSON object, compact.
@@ -187,7 +187,7 @@ pub struct Content {
 impl Content {
     /// What a deleted message says.
     #[must_use]
-    pub fn none() -> Self {
+    pub(crate) fn none() -> Self {
         Self {
             text: Arc::from(""),
             data: None,
@@ -197,7 +197,7 @@ impl Content {
 
     /// Whether it is more than a text.
     #[must_use]
-    pub fn has_more(&self) -> bool {
+    pub(crate) fn has_more(&self) -> bool {
         self.data.is_some() || !self.mentions.is_empty()
     }
 }
@@ -205,7 +205,7 @@ impl Content {
 /// What became of a message after it was sent. In no record: whoever reads a message later fills it
 /// in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Since {
+pub(crate) struct Since {
     /// Seq of its last edit, or of its deletion.
     pub seq: Seq,
     /// When it was last edited, in unix milliseconds; none of a deleted one.

@@ -7,7 +7,7 @@ use crate::log::record::key::KeyUse;
 
 /// A change of a user's index of conversations, in the stream of the *user's* shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct IndexChange {
+pub(crate) struct IndexChange {
     /// Whose index.
     pub user: UserId,
     /// Which conversation.
@@ -27,7 +27,7 @@ pub struct IndexChange {
 /// Place of a row in a shard's outbox: offset of the record that caused it and its index among the
 /// users named there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct OutboxPosition {
+pub(crate) struct OutboxPosition {
     /// Offset in the messages stream.
     pub offset: Offset,
     /// Index from 0 among the users of that record.

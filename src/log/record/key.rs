@@ -8,15 +8,15 @@ use crate::ids::{ConversationName, IdempotencyKey, Seq, UserId};
 
 /// First 16 bytes of a hash over the fields of a request: two requests under one idempotency key
 /// must agree in it.
-pub type Fingerprint = [u8; 16];
+pub(crate) type Fingerprint = [u8; 16];
 
 /// Stands for any request: what is known of the keys of a restored cluster, whose secret may be
 /// another one (ADR 21). In no record.
-pub const ANY_REQUEST: Fingerprint = [0; 16];
+pub(crate) const ANY_REQUEST: Fingerprint = [0; 16];
 
 /// The use of an idempotency key, stored with what it made.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyUse {
+pub(crate) struct KeyUse {
     /// The key.
     pub key: Arc<str>,
     /// True for a key that the router stamped: remembered for 60 s, never stored beyond the record.
@@ -28,7 +28,7 @@ pub struct KeyUse {
 impl KeyUse {
     /// As it was given.
     #[must_use]
-    pub fn as_key(&self) -> IdempotencyKey {
+    pub(crate) fn as_key(&self) -> IdempotencyKey {
         IdempotencyKey {
             key: Arc::clone(&self.key),
             stamped: self.stamped,
@@ -39,7 +39,7 @@ impl KeyUse {
 /// A request that changed nothing used up its idempotency key: an edit to what the message says
 /// already.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UsedUp {
+pub(crate) struct UsedUp {
     /// Where.
     pub conversation: ConversationName,
     /// By whom.

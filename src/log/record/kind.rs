@@ -1,15 +1,17 @@
 //! What an event makes, and what it concerns.
 
+#[cfg(test)]
 use std::sync::Arc;
 
 use crate::ids::{MessageId, UserId};
 use crate::log::record::event::{Content, EventKind};
+#[cfg(test)]
 use crate::protocol::Settings;
 
 impl EventKind {
     /// A message as it is sent.
     #[must_use]
-    pub fn message(
+    pub(crate) fn message(
         id: MessageId,
         source: UserId,
         content: Content,
@@ -32,8 +34,9 @@ impl EventKind {
     }
 
     /// A creation without anything that has a default.
+    #[cfg(test)]
     #[must_use]
-    pub fn created(by: UserId, title: Option<Arc<str>>, participants: Vec<UserId>) -> Self {
+    pub(crate) fn created(by: UserId, title: Option<Arc<str>>, participants: Vec<UserId>) -> Self {
         Self::Created {
             by,
             title,
@@ -45,7 +48,7 @@ impl EventKind {
 
     /// Members are added.
     #[must_use]
-    pub fn joined(by: UserId, users: Vec<UserId>) -> Self {
+    pub(crate) fn joined(by: UserId, users: Vec<UserId>) -> Self {
         Self::Joined {
             by,
             users,
@@ -56,7 +59,7 @@ impl EventKind {
 
     /// A participant leaves, or is removed without a ban.
     #[must_use]
-    pub fn left(by: UserId, user: UserId, admin: Option<UserId>) -> Self {
+    pub(crate) fn left(by: UserId, user: UserId, admin: Option<UserId>) -> Self {
         Self::Left {
             by,
             user,
@@ -82,7 +85,7 @@ impl EventKind {
 
     /// Whether it changes who participates; such a change also has rows in the outbox.
     #[must_use]
-    pub fn changes_members(&self) -> bool {
+    pub(crate) fn changes_members(&self) -> bool {
         match self {
             Self::Created { .. } | Self::Joined { .. } | Self::Left { .. } => true,
             Self::Message { .. }
@@ -95,13 +98,13 @@ impl EventKind {
 
     /// Whether it changes who participates, or what they may do.
     #[must_use]
-    pub fn changes_rights(&self) -> bool {
+    pub(crate) fn changes_rights(&self) -> bool {
         self.changes_members() || matches!(self, Self::Role { .. } | Self::Updated { .. })
     }
 
     /// The message that it sends or changes.
     #[must_use]
-    pub fn message_id(&self) -> Option<MessageId> {
+    pub(crate) fn message_id(&self) -> Option<MessageId> {
         match self {
             Self::Message { id, .. } => Some(*id),
             Self::Edited { message_id, .. } | Self::Deleted { message_id, .. } => Some(*message_id),

@@ -15,14 +15,14 @@
 //! kinds; a kind that this version does not know is kept as it stands ([`Record::Unreadable`]) and
 //! quarantined by the worker.
 
-pub use change::{Advance, BanChange, Record};
-pub use event::{Content, Event, EventKind, Since};
-pub use index::{IndexChange, OutboxPosition};
-pub use key::{ANY_REQUEST, Fingerprint, KeyUse, UsedUp};
-pub use version::{EDITS_SINCE, RECORDS_VERSION, ROLES_SINCE};
+pub(crate) use change::{Advance, BanChange, Record};
+pub(crate) use event::{Content, Event, EventKind, Since};
+pub(crate) use index::{IndexChange, OutboxPosition};
+pub(crate) use key::{ANY_REQUEST, Fingerprint, KeyUse, UsedUp};
+pub(crate) use version::{EDITS_SINCE, RECORDS_VERSION, ROLES_SINCE};
 
 pub(crate) use self::entry::HEADER_BYTES;
-pub use self::entry::{
+pub(crate) use self::entry::{
     Chain, ENTRY_BYTES_MAX, ENTRY_RECORDS_MAX, Entry, EntryError, Header, Tail, seal,
 };
 

@@ -10,7 +10,7 @@ use redis::{ServerError, Value};
 /// The rights that Rookery needs, as words of `ACL SETUSER`, for the keys of the prefix `rk`
 /// (`--redis-prefix`). The page `docs/operations.md` has them; tests run everything with them, and
 /// show that one less is missed.
-pub const RIGHTS: &str = "resetchannels ~{rk:* +evalsha +eval +time +get +set +del +hget +hset +hdel +hlen +hmget +hgetall \
+pub(crate) const RIGHTS: &str = "resetchannels ~{rk:* +evalsha +eval +time +get +set +del +hget +hset +hdel +hlen +hmget +hgetall \
     +hincrby +xadd +xlen +xrange +xsetid +xtrim +xgroup|create +xgroup|destroy +info +wait +cluster|slots +asking \
     +config|get";
 

@@ -36,9 +36,9 @@ mod connection;
 
 mod failure;
 
-pub mod denied;
+pub(crate) mod denied;
 
-pub mod suits;
+pub(crate) mod suits;
 
 #[cfg(test)]
 pub mod testing;

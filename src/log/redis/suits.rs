@@ -36,7 +36,7 @@ fn unfit(found: Duration, watch: Duration) -> Option<String> {
 }
 
 /// Looks at the servers, and tells once what does not suit; that nothing can be seen, too.
-pub async fn tell(servers: &Servers, watch: Duration) {
+pub(crate) async fn tell(servers: &Servers, watch: Duration) {
     match node_timeout(servers).await {
         Ok(None) => {}
         Ok(Some(found)) => {

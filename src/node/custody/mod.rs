@@ -5,15 +5,15 @@ pub(super) mod opening;
 
 pub(super) mod shards;
 
-pub mod role;
+pub(crate) mod role;
 
-pub mod watch;
+pub(crate) mod watch;
 
 pub(super) mod observe;
 
 pub(super) mod rows;
 
-pub mod renewal;
+pub(crate) mod renewal;
 
 pub(super) mod balancer;
 

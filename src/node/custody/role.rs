@@ -7,7 +7,7 @@ use crate::ids::NodeId;
 
 /// What a node does with a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
+pub(crate) enum Role {
     /// Owns it: opens it, and puts itself first in the row if the row is behind.
     Owns,
     /// Follows the log with a file of its own, and takes over when the owner is gone.
@@ -18,7 +18,7 @@ pub enum Role {
 
 /// The role of `node`, given the row and the owner that the control record names, if there is one.
 #[must_use]
-pub fn role(node: &NodeId, row: &[NodeId], owner: Option<&NodeId>) -> Role {
+pub(crate) fn role(node: &NodeId, row: &[NodeId], owner: Option<&NodeId>) -> Role {
     match owner {
         Some(owner) if owner == node => Role::Owns,
         None if row.first() == Some(node) => Role::Owns,
@@ -30,7 +30,7 @@ pub fn role(node: &NodeId, row: &[NodeId], owner: Option<&NodeId>) -> Role {
 /// How many other standbys take the shard over before `node` does, which are all others if it is
 /// draining and they are not; `None` when it is no standby.
 #[must_use]
-pub fn rank(
+pub(crate) fn rank(
     node: &NodeId,
     row: &[NodeId],
     owner: &NodeId,

@@ -24,7 +24,7 @@ const ANSWER_PART: u32 = 4;
 
 /// What one look at the control record showed, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Sight {
+pub(crate) struct Sight {
     /// The token.
     pub token: Token,
     /// The beat.
@@ -39,7 +39,7 @@ pub struct Sight {
 
 /// The watch of one shard by one standby.
 #[derive(Debug)]
-pub struct Watch {
+pub(crate) struct Watch {
     takeover_watch: Duration,
     last: Option<Last>,
 }
@@ -56,7 +56,7 @@ struct Last {
 impl Watch {
     /// With this watch time T.
     #[must_use]
-    pub fn new(takeover_watch: Duration) -> Self {
+    pub(crate) fn new(takeover_watch: Duration) -> Self {
         Self {
             takeover_watch,
             last: None,
@@ -67,7 +67,7 @@ impl Watch {
     /// compare-and-set on exactly this token and beat. `of_file` is the highest epoch that its file
     /// has seen: a lower one in the control record proves that the log fell back, and then there is
     /// nothing to wait for.
-    pub fn saw(&mut self, sight: Sight, rank: u32, of_file: Epoch) -> bool {
+    pub(crate) fn saw(&mut self, sight: Sight, rank: u32, of_file: Epoch) -> bool {
         let fell_back = sight.token.epoch < of_file;
         let same = self
             .last
@@ -93,7 +93,7 @@ impl Watch {
 
     /// When [`saw`](Self::saw) will be true first for the standby of this rank, if nothing changes.
     #[must_use]
-    pub fn due_at(&self, rank: u32) -> Option<Duration> {
+    pub(crate) fn due_at(&self, rank: u32) -> Option<Duration> {
         self.last.as_ref().map(|last| last.since + self.wait(rank))
     }
 

@@ -30,7 +30,7 @@ const ROLE: &str = "node";
 const OVERTIME: Duration = Duration::from_millis(500);
 
 /// The REST face of a node. One for the node.
-pub struct Http {
+pub(crate) struct Http {
     rest: Arc<Rest>,
     reach: Arc<Reach>,
 }
@@ -46,7 +46,7 @@ impl fmt::Debug for Http {
 impl Http {
     /// The REST face over these owners.
     #[must_use]
-    pub fn new(owners: Owners, verifier: Verifier, config: Config) -> Self {
+    pub(crate) fn new(owners: Owners, verifier: Verifier, config: Config) -> Self {
         let reach = Arc::clone(owners.reach());
         Self {
             rest: Arc::new(Rest::new(Arc::new(owners), verifier, config)),

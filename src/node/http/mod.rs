@@ -6,8 +6,8 @@
 //!   forwarded the request.
 //! - What belongs to another node is answered with a hint, and surely nothing was done.
 
-pub use face::Http;
-pub use rest::Config;
+pub(crate) use face::Http;
+pub(crate) use rest::Config;
 
 mod face;
 

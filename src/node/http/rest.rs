@@ -19,7 +19,7 @@ const CREATE_LOCKS: usize = 1_024;
 
 /// Settings of the REST face.
 #[derive(Debug, Clone)]
-pub struct Config {
+pub(crate) struct Config {
     /// This node, which is never named as the owner to go to.
     pub node: NodeId,
     /// Requests of one user per second, sustained; 0 is no limit.
@@ -31,7 +31,7 @@ pub struct Config {
 impl Config {
     /// The defaults.
     #[must_use]
-    pub fn new(node: NodeId) -> Self {
+    pub(crate) fn new(node: NodeId) -> Self {
         Self {
             node,
             requests_per_second: 1_000,

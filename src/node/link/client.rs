@@ -15,21 +15,21 @@ use crate::node::link::opened::run;
 use crate::node::link::outgoing::Shared;
 use crate::node::link::queue::{By, Enqueued, Queued, State, Waiting};
 
-pub use crate::node::link::outgoing::Setup;
+pub(crate) use crate::node::link::outgoing::Setup;
 
 /// How much earlier than at our deadline the owner is to answer.
 const ANSWER_MARGIN: Duration = Duration::from_millis(100);
 
 /// The requesting end of the link to one node. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Link {
+pub(crate) struct Link {
     shared: Arc<Shared>,
 }
 
 impl Link {
     /// A link that is opened when it is first needed. Its task ends when `setup.stop` fires.
     #[must_use]
-    pub fn spawn(setup: Setup) -> Self {
+    pub(crate) fn spawn(setup: Setup) -> Self {
         let shared = Arc::new(Shared {
             setup,
             next: AtomicU64::new(1),
@@ -46,7 +46,7 @@ impl Link {
     ///
     /// # Errors
     /// [`Failure`].
-    pub fn call(
+    pub(crate) fn call(
         &self,
         body: &Body,
         deadline: Instant,
@@ -59,7 +59,7 @@ impl Link {
     /// when that ends, the request is surely not served unless it was handed to it. Tells which
     /// connection that is. `None` when it is not `of`, where one is named. So requests by one
     /// connection are served in their order or, from some one on, not at all.
-    pub fn call_over(
+    pub(crate) fn call_over(
         &self,
         of: Option<u64>,
         body: &Body,
@@ -104,7 +104,7 @@ impl Link {
     /// Tells the node something whose answer nobody needs, behind all earlier requests. Does
     /// nothing when the link is neither open nor about to be: then the node knows nothing of us
     /// that could end.
-    pub fn tell(&self, body: &Body, deadline: Instant) {
+    pub(crate) fn tell(&self, body: &Body, deadline: Instant) {
         let state = self.shared.state();
         let needed = state.connected || !state.queue.is_empty();
         drop(state);

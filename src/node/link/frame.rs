@@ -21,7 +21,7 @@ use crate::shard::replicas::ReplicaStatus;
 
 /// Bytes of events in one answer to [`Body::Subscribe`]; the rest is cut as if by the interest's
 /// limit.
-pub const EVENT_BYTES_MAX: usize = 8 << 20;
+pub(crate) const EVENT_BYTES_MAX: usize = 8 << 20;
 
 /// One frame. `B` is the body of a request, owned or borrowed.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ pub const EVENT_BYTES_MAX: usize = 8 << 20;
     clippy::large_enum_variant,
     reason = "a frame is passed on once; a box is an allocation for each answer"
 )]
-pub enum Frame<B = Body> {
+pub(crate) enum Frame<B = Body> {
     /// From the node that opened the link.
     Request(Request<B>),
     /// To the node that opened the link, in any order.
@@ -41,7 +41,7 @@ pub enum Frame<B = Body> {
 
 /// A request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Request<B = Body> {
+pub(crate) struct Request<B = Body> {
     /// Names the request on this link; its answer carries it.
     pub id: u64,
     /// What is left of the request's budget, in milliseconds.
@@ -58,7 +58,7 @@ pub struct Request<B = Body> {
 
 /// The answer to a request.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Answer {
+pub(crate) struct Answer {
     /// Of which request.
     pub id: u64,
     /// Version of the table that the answering node follows: with `NotOwner`, the hint where to
@@ -78,8 +78,7 @@ pub struct Answer {
 
 /// What is asked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[expect(missing_docs, reason = "fields are those of ShardHandle's methods")]
-pub enum Body {
+pub(crate) enum Body {
     /// Execute a command. Answer: [`Outcome::Done`].
     Execute { shard: ShardId, command: Command },
     /// Read. Answer: [`Outcome::Found`].
@@ -137,7 +136,7 @@ pub enum Body {
 impl Body {
     /// The shards that it concerns, as their owners see it.
     #[must_use]
-    pub fn shards(&self) -> Vec<ShardId> {
+    pub(crate) fn shards(&self) -> Vec<ShardId> {
         match self {
             Self::Execute { shard, .. }
             | Self::Query { shard, .. }
@@ -159,7 +158,7 @@ impl Body {
 
     /// The shard that it is for, when it is for one alone and the owner's handle answers it.
     #[must_use]
-    pub fn one_shard(&self) -> Option<ShardId> {
+    pub(crate) fn one_shard(&self) -> Option<ShardId> {
         match self {
             Self::Execute { shard, .. }
             | Self::Query { shard, .. }
@@ -181,7 +180,7 @@ impl Body {
 
     /// The lowest version of the contract that knows this request.
     #[must_use]
-    pub fn since(&self) -> u16 {
+    pub(crate) fn since(&self) -> u16 {
         match self {
             Self::Execute {
                 command: Command::Edit(_) | Command::Delete(_),
@@ -236,7 +235,7 @@ impl Body {
 
 /// What became of a request that was served.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Outcome {
+pub(crate) enum Outcome {
     /// Of [`Body::Execute`].
     Done(Done),
     /// Of [`Body::Query`].
@@ -246,7 +245,6 @@ pub enum Outcome {
     /// Likewise, when an owner of one of them could not prove its lease: as stale as the stalest
     /// part.
     StaleSummaries {
-        #[expect(missing_docs, reason = "said above")]
         parts: Vec<Result<Vec<Option<ConversationItem>>, ShardError>>,
         /// Milliseconds since its last proof.
         ms: u64,
@@ -277,7 +275,7 @@ pub enum Outcome {
 
 /// About how many bytes an event takes on a link, never much less.
 #[must_use]
-pub fn event_weight(event: &Event) -> usize {
+pub(crate) fn event_weight(event: &Event) -> usize {
     let names = |users: &[UserId]| {
         users
             .iter()
@@ -324,7 +322,7 @@ pub fn event_weight(event: &Event) -> usize {
 
 /// About how many bytes a push takes on a link, never much less.
 #[must_use]
-pub fn push_weight(push: &Push) -> usize {
+pub(crate) fn push_weight(push: &Push) -> usize {
     match push {
         Push::Event { event, .. } => event_weight(event),
         Push::Watermark { targets, .. } => {
@@ -350,7 +348,7 @@ pub fn push_weight(push: &Push) -> usize {
 
 /// Cuts the events of an answer to [`Body::Subscribe`] so that it fits a frame. What is cut looks
 /// as if the interest's limit had cut it, so the subscriber asks again from where it stands.
-pub fn cut_events(parts: &mut [Result<Vec<Subscribed>, ShardError>]) {
+pub(crate) fn cut_events(parts: &mut [Result<Vec<Subscribed>, ShardError>]) {
     let mut left = EVENT_BYTES_MAX;
     for subscribed in parts.iter_mut().flatten().flatten() {
         if let Subscribed::Live { events, .. } | Subscribed::Ended { events, .. } = subscribed {

@@ -11,7 +11,7 @@ use crate::shard::ShardStatus;
 
 /// What one node asks another about a shard that is to change hands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum HandOverAsk {
+pub(crate) enum HandOverAsk {
     /// To a standby, from the owner: whether it would take the shard now.
     Ready,
     /// To a standby, from the owner: it is yours. Answered when it is served there.
@@ -68,7 +68,7 @@ pub struct BalancePlan {
 impl HandOverAsk {
     /// What the owner says when it has given the shard away.
     #[must_use]
-    pub fn take(token: Token, tails: PerStream<Tail>) -> Self {
+    pub(crate) fn take(token: Token, tails: PerStream<Tail>) -> Self {
         Self::Take {
             epoch: token.epoch,
             nonce: token.nonce,

@@ -18,13 +18,13 @@ use crate::node::link::frame::{Body, Outcome};
 use crate::shard::command::ShardError;
 use crate::shard::write::subscriptions::{Subscriber, SubscriberId};
 
-pub mod frame;
+pub(crate) mod frame;
 
-pub mod handing;
+pub(crate) mod handing;
 
-pub mod replica;
+pub(crate) mod replica;
 
-pub mod client;
+pub(crate) mod client;
 
 mod outgoing;
 
@@ -32,7 +32,7 @@ mod queue;
 
 mod opened;
 
-pub mod server;
+pub(crate) mod server;
 
 mod port;
 
@@ -40,7 +40,7 @@ mod accepted;
 
 /// Who asks: a node that has proven itself.
 #[derive(Debug, Clone)]
-pub struct Asker {
+pub(crate) struct Asker {
     /// The node.
     pub node: NodeId,
     /// Its end of pushes.
@@ -48,10 +48,11 @@ pub struct Asker {
 }
 
 /// What becomes of a request that is being served.
-pub type Serving = Pin<Box<dyn Future<Output = Result<Outcome, ShardError>> + Send + 'static>>;
+pub(crate) type Serving =
+    Pin<Box<dyn Future<Output = Result<Outcome, ShardError>> + Send + 'static>>;
 
 /// What serves requests: this node's own shards, for this node and for its peers alike.
-pub trait Serve: fmt::Debug + Send + Sync + 'static {
+pub(crate) trait Serve: fmt::Debug + Send + Sync + 'static {
     /// True when this node owns the shard now.
     fn owns(&self, shard: ShardId) -> bool;
 

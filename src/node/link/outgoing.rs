@@ -19,7 +19,7 @@ use crate::node::link::queue::{State, next_connection};
 use crate::shard::command::Push;
 
 /// What a link is made of.
-pub struct Setup {
+pub(crate) struct Setup {
     /// Who we are.
     pub credentials: Credentials,
     /// The node at the other end.

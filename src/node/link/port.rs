@@ -16,7 +16,7 @@ use crate::node::link::Serve;
 
 /// What the peer port is made of.
 #[derive(Debug)]
-pub struct Setup {
+pub(crate) struct Setup {
     /// Who we are.
     pub credentials: Credentials,
     /// Serves requests of nodes.

@@ -11,10 +11,10 @@ use crate::shard::file::snapshot::Snapshot;
 use crate::shard::replicas::{ReplicaDigest, ReplicaStatus};
 
 /// Bytes of raw entries in one answer, about.
-pub const ENTRIES_BYTES_MAX: usize = 4 << 20;
+pub(crate) const ENTRIES_BYTES_MAX: usize = 4 << 20;
 
 /// Bytes of a snapshot in one answer.
-pub const PIECE_BYTES_MAX: usize = 512 << 10;
+pub(crate) const PIECE_BYTES_MAX: usize = 512 << 10;
 
 /// What is asked of a replica.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,20 +23,10 @@ pub enum ReplicaAsk {
     Standing,
     /// Raw entries of its file after a tail. None when it does not follow, or has another history
     /// there.
-    EntriesAfter {
-        #[expect(missing_docs, reason = "said above")]
-        stream: Stream,
-        #[expect(missing_docs, reason = "said above")]
-        after: Tail,
-    },
+    EntriesAfter { stream: Stream, after: Tail },
     /// Whether its file holds the stream up to exactly this tail; waits until it does, at most
     /// until the deadline. No owner says so of itself.
-    Holds {
-        #[expect(missing_docs, reason = "said above")]
-        stream: Stream,
-        #[expect(missing_docs, reason = "said above")]
-        tail: Tail,
-    },
+    Holds { stream: Stream, tail: Tail },
     /// The digest of its file.
     Digest,
     /// Write a snapshot for the asking node, or go on writing it; to be asked again until it is

@@ -19,14 +19,15 @@ use crate::node::link::accepted::carry;
 use crate::node::link::port::Port;
 use crate::telemetry;
 
-pub use crate::node::link::port::Setup;
+pub(crate) use crate::node::link::port::Setup;
 
 /// Pause after the listener failed to accept, so that running out of descriptors is no busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The peer port of this node. Dropping it leaves it running; see [`PeerServer::shutdown`].
 #[derive(Debug)]
-pub struct PeerServer {
+pub(crate) struct PeerServer {
+    #[cfg(test)]
     address: Option<SocketAddr>,
     stop: CancellationToken,
     tasks: TaskTracker,
@@ -35,8 +36,9 @@ pub struct PeerServer {
 impl PeerServer {
     /// Serves the port until it is shut down.
     #[must_use]
-    pub fn spawn(listener: TcpListener, setup: Setup) -> Self {
+    pub(crate) fn spawn(listener: TcpListener, setup: Setup) -> Self {
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        #[cfg(test)]
         let address = listener.local_addr().ok();
         let port = Port {
             setup,
@@ -46,6 +48,7 @@ impl PeerServer {
         };
         tasks.spawn(accept(listener, Arc::new(port)));
         Self {
+            #[cfg(test)]
             address,
             stop,
             tasks,
@@ -53,14 +56,15 @@ impl PeerServer {
     }
 
     /// Where it listens.
+    #[cfg(test)]
     #[must_use]
-    pub fn address(&self) -> Option<SocketAddr> {
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
         self.address
     }
 
     /// Takes no more links, ends those there are, and waits until their tasks are gone. Answers not
     /// written are lost.
-    pub async fn shutdown(&self) {
+    pub(crate) async fn shutdown(&self) {
         self.stop.cancel();
         self.tasks.close();
         self.tasks.wait().await;

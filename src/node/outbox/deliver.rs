@@ -71,7 +71,7 @@ impl Outbox for ShardHandle {
 
 /// Delivers the outbox of an owned shard until the shard is closed or `stop` fires. May be dropped
 /// at any moment: what was not told as delivered is delivered again by whoever owns the shard next.
-pub async fn deliver(shard: ShardHandle, owners: Owners, stop: CancellationToken) {
+pub(crate) async fn deliver(shard: ShardHandle, owners: Owners, stop: CancellationToken) {
     let ended = async {
         shard.closed().await;
         sleep(LAST_ROWS_MAX).await;

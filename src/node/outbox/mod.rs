@@ -3,7 +3,7 @@
 //! Each shard has its own window of rows (`window`), so one that cannot be reached holds up the
 //! rows of its own users alone. See `docs/adr/0016-outbox.md`.
 
-pub use deliver::deliver;
+pub(crate) use deliver::deliver;
 
 mod deliver;
 

@@ -43,7 +43,7 @@ impl Owners {
 
     /// Who owns a shard: the table says so, unless it has just changed hands.
     #[must_use]
-    pub fn owner_of(&self, shard: ShardId) -> Option<NodeId> {
+    pub(crate) fn owner_of(&self, shard: ShardId) -> Option<NodeId> {
         let table = self.inner.setup.table.borrow();
         let hint = self
             .inner
@@ -332,6 +332,7 @@ mod tests {
             Code::MessageDeleted,
             Code::EditWindowOver,
             Code::TooManyParticipants,
+            Code::TooManyBans,
             Code::IdempotencyConflict,
             Code::TextTooLong,
             Code::TooLarge,

@@ -27,7 +27,7 @@ use crate::shard::{ShardHandle, Standby};
 /// `Push::Resubscribe` for the shards concerned. An answer and a push come by different ways, so
 /// either may be seen first.
 #[derive(Debug, Clone)]
-pub struct Owners {
+pub(crate) struct Owners {
     pub(super) inner: Arc<Inner>,
 }
 
@@ -50,19 +50,19 @@ pub(super) struct Inner {
 impl Owners {
     /// The map of slots to shards.
     #[must_use]
-    pub fn map(&self) -> ShardMap {
+    pub(crate) fn map(&self) -> ShardMap {
         self.inner.setup.map
     }
 
     /// This node.
     #[must_use]
-    pub fn node(&self) -> &NodeId {
+    pub(crate) fn node(&self) -> &NodeId {
         &self.inner.setup.credentials.id
     }
 
     /// The table as followed now.
     #[must_use]
-    pub fn table(&self) -> Arc<Table> {
+    pub(crate) fn table(&self) -> Arc<Table> {
         Arc::clone(&self.inner.setup.table.borrow())
     }
 
@@ -82,19 +82,19 @@ impl Owners {
 
     /// The shard, if it is served here now: see `LocalShards::here`.
     #[must_use]
-    pub fn local(&self, shard: ShardId) -> Option<ShardHandle> {
+    pub(crate) fn local(&self, shard: ShardId) -> Option<ShardHandle> {
         self.inner.local.here(shard)
     }
 
     /// From now on the shard is served here.
-    pub fn insert_local(&self, shard: ShardHandle) {
+    pub(crate) fn insert_local(&self, shard: ShardHandle) {
         self.inner.local.insert(shard);
     }
 
     /// From now on the shard is not served here; to be called before it is closed. Sessions of this
     /// node are told to subscribe again; those of other nodes are by the shard itself or by their
     /// own view of the table.
-    pub fn remove_local(&self, shard: ShardId) -> Option<ShardHandle> {
+    pub(crate) fn remove_local(&self, shard: ShardId) -> Option<ShardHandle> {
         let removed = self.inner.local.remove(shard);
         if removed.is_some() {
             self.inner.places.lost_shard(shard);
@@ -103,18 +103,18 @@ impl Owners {
     }
 
     /// From now on this node's standby of a shard answers its other replicas.
-    pub fn insert_standby(&self, standby: Standby) {
+    pub(crate) fn insert_standby(&self, standby: Standby) {
         self.inner.local.insert_standby(standby);
     }
 
     /// From now on it does not; to be called before it is closed or takes the shard over.
-    pub fn remove_standby(&self, shard: ShardId) -> Option<Standby> {
+    pub(crate) fn remove_standby(&self, shard: ShardId) -> Option<Standby> {
         self.inner.local.remove_standby(shard)
     }
 
     /// Every standby of this node.
     #[must_use]
-    pub fn standbys(&self) -> Vec<Standby> {
+    pub(crate) fn standbys(&self) -> Vec<Standby> {
         self.inner.local.standbys()
     }
 }

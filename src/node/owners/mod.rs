@@ -6,9 +6,9 @@
 //! Whoever subscribed is told when what they subscribed to may have been missed.
 
 pub use beside::Beside;
-pub use handle::Owners;
-pub use requests::Summaries;
-pub use setup::Setup;
+pub(crate) use handle::Owners;
+pub(crate) use requests::Summaries;
+pub(crate) use setup::Setup;
 
 mod setup;
 

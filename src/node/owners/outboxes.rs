@@ -15,7 +15,7 @@ impl Owners {
     /// each shard's owner says so, and proves that it is the owner. One request to each owning
     /// node, side by side, and again for shards that move meanwhile. False when one of them cannot
     /// say so by the deadline.
-    pub async fn outboxes_clear(&self, to: ShardId, deadline: Instant) -> bool {
+    pub(crate) async fn outboxes_clear(&self, to: ShardId, deadline: Instant) -> bool {
         let items = self.map().all().map(|from| (from, to)).collect();
         let requests = AtomicU32::new(0);
         let build = |parts| {

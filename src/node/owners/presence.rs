@@ -20,7 +20,7 @@ impl Owners {
     /// How users are, with one request per owning node, side by side; in the order given, each with
     /// the epoch of the owner that says so. With `watch` this node is pushed what changes, until
     /// [`Owners::unwatch`].
-    pub async fn presence(
+    pub(crate) async fn presence(
         &self,
         users: Vec<Watched>,
         watch: bool,
@@ -52,7 +52,7 @@ impl Owners {
 
     /// These users are watched here no more. What cannot be told to the owner now is not: the owner
     /// forgets this node when the link ends.
-    pub fn unwatch(&self, users: Vec<UserId>) {
+    pub(crate) fn unwatch(&self, users: Vec<UserId>) {
         let mut by_route: HashMap<Route, HashMap<ShardId, Vec<_>>> = HashMap::new();
         for user in users {
             let shard = self.map().shard_of(user.slot());

@@ -148,7 +148,7 @@ impl Replicas for LinkedReplicas {
 impl Owners {
     /// The way from a shard of this node to its other replicas.
     #[must_use]
-    pub fn replicas(&self) -> Arc<dyn Replicas> {
+    pub(crate) fn replicas(&self) -> Arc<dyn Replicas> {
         Arc::new(LinkedReplicas::of(self))
     }
 }

@@ -15,7 +15,7 @@ use crate::protocol::ConversationItem;
 use crate::shard::command::{Command, Done, Found, Freshness, Query};
 
 /// One for each name asked for, and how sure all of them are.
-pub type Summaries = (Vec<Result<Option<ConversationItem>, Problem>>, Freshness);
+pub(crate) type Summaries = (Vec<Result<Option<ConversationItem>, Problem>>, Freshness);
 
 impl Owners {
     /// Executes a command at the owner of `shard`. The command is *enqueued* before this returns,
@@ -28,7 +28,7 @@ impl Owners {
     ///
     /// # Errors
     /// As the client sees it.
-    pub fn execute(
+    pub(crate) fn execute(
         &self,
         shard: ShardId,
         command: Command,
@@ -52,7 +52,7 @@ impl Owners {
     ///
     /// # Errors
     /// As the client sees it.
-    pub async fn query(
+    pub(crate) async fn query(
         &self,
         shard: ShardId,
         query: Query,
@@ -70,7 +70,7 @@ impl Owners {
     /// Summaries for a list, with one request per owning *node*, side by side. In the order of
     /// `names`; `Err` where the owner did not answer in time. All of them together are as fresh as
     /// the stalest.
-    pub async fn summaries(
+    pub(crate) async fn summaries(
         &self,
         reader: &UserId,
         names: &[ConversationName],
@@ -105,7 +105,7 @@ impl Owners {
 
     /// Asks a node, be it this one, something of its replica of a shard. `None` when it has none,
     /// or does not answer in time.
-    pub async fn ask_replica(
+    pub(crate) async fn ask_replica(
         &self,
         node: &NodeId,
         shard: ShardId,

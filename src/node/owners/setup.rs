@@ -14,7 +14,7 @@ use crate::shard::command::Push;
 
 /// What [`Owners`](crate::node::owners::Owners) are made of.
 #[derive(Debug)]
-pub struct Setup {
+pub(crate) struct Setup {
     /// Who we are.
     pub credentials: Credentials,
     /// The map of slots to shards.

@@ -20,7 +20,7 @@ impl Owners {
     /// Starts to follow the table. Must be called within a tokio runtime; its tasks run until
     /// [`Owners::shutdown`].
     #[must_use]
-    pub fn new(setup: Setup) -> Self {
+    pub(crate) fn new(setup: Setup) -> Self {
         let local = Arc::new(LocalShards::of(&setup));
         let service: Arc<dyn Serve> = Arc::<LocalShards>::clone(&local);
         Self::assemble(setup, local, service)
@@ -60,7 +60,7 @@ impl Owners {
     /// Serves the shards of this node to other nodes, on the peer port, and there `front` to
     /// routers.
     #[must_use]
-    pub fn serve_peers(
+    pub(crate) fn serve_peers(
         &self,
         listener: TcpListener,
         front: Option<Arc<FrontServer>>,
@@ -77,7 +77,7 @@ impl Owners {
     }
 
     /// Ends all links. What waits for an answer gets none: `outcome_unknown` or `unavailable`.
-    pub async fn shutdown(&self) {
+    pub(crate) async fn shutdown(&self) {
         self.inner
             .setup
             .beside

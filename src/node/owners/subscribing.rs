@@ -16,7 +16,11 @@ impl Owners {
     /// Subscribes to conversations of any shards, with one request per owning node, side by side.
     /// In the order given; what could not be asked is [`Subscribed::Failed`]. Answers when the last
     /// owner has, or at the deadline.
-    pub async fn subscribe(&self, interests: Vec<Interest>, deadline: Instant) -> Vec<Subscribed> {
+    pub(crate) async fn subscribe(
+        &self,
+        interests: Vec<Interest>,
+        deadline: Instant,
+    ) -> Vec<Subscribed> {
         let items = interests
             .into_iter()
             .map(|interest| (self.shard_of(&interest.conversation), interest))
@@ -35,7 +39,7 @@ impl Owners {
 
     /// Ends interests. What cannot be told to the owner now is not: the owner forgets this node
     /// when the link ends.
-    pub fn unsubscribe(&self, interests: Vec<(ConversationName, UserId)>) {
+    pub(crate) fn unsubscribe(&self, interests: Vec<(ConversationName, UserId)>) {
         let mut by_route: HashMap<Route, HashMap<ShardId, Vec<_>>> = HashMap::new();
         for interest in interests {
             let shard = self.shard_of(&interest.0);
@@ -62,7 +66,7 @@ impl Owners {
     ///
     /// # Errors
     /// When the owner cannot be asked now.
-    pub async fn subscribe_index(
+    pub(crate) async fn subscribe_index(
         &self,
         user: UserId,
         after: Offset,
@@ -89,7 +93,7 @@ impl Owners {
     }
 
     /// Ends interest in a user's index.
-    pub fn unsubscribe_index(&self, user: UserId) {
+    pub(crate) fn unsubscribe_index(&self, user: UserId) {
         let shard = self.inner.setup.map.shard_of(user.slot());
         self.tell(&self.route(shard), Body::UnsubscribeIndex { shard, user });
     }

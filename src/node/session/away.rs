@@ -11,19 +11,20 @@ use crate::protocol::ServerFrame;
 impl Hub {
     /// Sends every session elsewhere as [`Hub::drain`] does, and takes none in until
     /// [`Hub::welcome`]. Does not wait for them to go.
-    pub fn send_away(&self, window: Duration, reason: &'static str) {
+    pub(crate) fn send_away(&self, window: Duration, reason: &'static str) {
         self.inner.away.store(true, Ordering::SeqCst);
         self.spread(window, reason);
     }
 
     /// Takes sessions in again.
-    pub fn welcome(&self) {
+    pub(crate) fn welcome(&self) {
         self.inner.away.store(false, Ordering::SeqCst);
     }
 
     /// Sessions are sent away now.
+    #[cfg(test)]
     #[must_use]
-    pub fn is_away(&self) -> bool {
+    pub(crate) fn is_away(&self) -> bool {
         self.inner.away.load(Ordering::SeqCst)
     }
 

@@ -26,7 +26,7 @@ pub(super) type Verify = Box<dyn Fn(&str) -> Result<Identity, Refused> + Send + 
 
 /// All sessions of this node and what they are subscribed to.
 #[derive(Debug)]
-pub struct Hub {
+pub(crate) struct Hub {
     pub(super) inner: Arc<Inner>,
 }
 
@@ -71,7 +71,7 @@ impl fmt::Debug for Inner {
 impl Hub {
     /// How many sessions are live.
     #[must_use]
-    pub fn sessions(&self) -> usize {
+    pub(crate) fn sessions(&self) -> usize {
         self.inner.board().sessions.len()
     }
 }

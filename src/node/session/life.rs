@@ -30,7 +30,7 @@ impl Hub {
     /// A hub without sessions. `pushes` is the channel that was given to `owners`; the hub's tasks
     /// run until it closes or [`Hub::drain`] ends.
     #[must_use]
-    pub fn spawn(
+    pub(crate) fn spawn(
         owners: Owners,
         verifier: Verifier,
         clock: Clock,
@@ -90,7 +90,7 @@ impl Hub {
     ///
     /// A session lives on until its own delay is over, so that the time without one is short.
     /// Dropping the future leaves the sessions closing by themselves.
-    pub async fn drain(&self, window: Duration, reason: &'static str) {
+    pub(crate) async fn drain(&self, window: Duration, reason: &'static str) {
         self.inner.draining.store(true, Ordering::SeqCst);
         self.spread(window, reason);
         let all_have_left = async {

@@ -10,8 +10,8 @@
 //! In this order: all sessions of a node; how one begins, and goes on elsewhere; what its client
 //! says; what is live; what sessions are given; who types and who is there.
 
-pub use config::Config;
-pub use hub::Hub;
+pub(crate) use config::Config;
+pub(crate) use hub::Hub;
 #[cfg(test)]
 pub(crate) use upstream::Upstream as TestUpstream;
 
@@ -41,7 +41,7 @@ mod requests;
 
 mod giving;
 mod post;
-pub mod render;
+pub(crate) mod render;
 mod routers;
 mod window;
 

@@ -10,14 +10,14 @@ use crate::shard::command::core_of;
 
 /// The event as the JSON text of its `message` or `event` frame.
 #[must_use]
-pub fn event_json(event: &Event) -> Vec<u8> {
+pub(crate) fn event_json(event: &Event) -> Vec<u8> {
     // Our own types with string keys have no failing case.
     serde_json::to_vec(&Committed(event)).unwrap_or_default()
 }
 
 /// The event as the object of its `message` or `event` frame.
 #[derive(Debug)]
-pub struct Committed<'a>(pub &'a Event);
+pub(crate) struct Committed<'a>(pub &'a Event);
 
 impl Serialize for Committed<'_> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {

@@ -6,7 +6,7 @@ use crate::problem::Code;
 use crate::protocol::{Conversation, Message};
 
 /// Makes the schema of a type.
-pub type Shape = fn(&mut SchemaGenerator) -> Schema;
+pub(crate) type Shape = fn(&mut SchemaGenerator) -> Schema;
 
 /// What an operation takes and answers.
 #[derive(Debug)]

@@ -18,7 +18,7 @@ use crate::shard::push::IndexItem;
 
 /// A write. Each is decided by the shard's owner against the head, and answered after its commit.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Command {
+pub(crate) enum Command {
     /// Create a conversation. Goes to the conversation's shard. Answer: [`Done::Created`].
     Create(Create),
     /// Write a message. Answer: [`Done::Sent`].
@@ -62,7 +62,7 @@ pub enum Command {
 
 /// Answer to a command that was accepted, at the commit level (but for [`Command::Delivered`]).
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Done {
+pub(crate) enum Done {
     /// The conversation. Answered when the index record of its creator is committed too.
     Created {
         /// As it is now.
@@ -138,7 +138,7 @@ pub(crate) fn core_of(event: &Event) -> Option<MessageCore> {
 
 /// A read. Strict: it sees everything acknowledged before it began.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Query {
+pub(crate) enum Query {
     /// Answer: [`Found::Conversation`].
     Conversation {
         name: ConversationName,
@@ -213,7 +213,7 @@ pub enum Query {
     reason = "each is named like its parameter in the client contract"
 )]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Around {
+pub(crate) enum Around {
     /// The newest page.
     Newest,
     /// The oldest page.
@@ -228,7 +228,7 @@ pub enum Around {
 
 /// A page of messages.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct HistoryQuery {
+pub(crate) struct HistoryQuery {
     pub conversation: ConversationName,
     pub reader: UserId,
     pub around: Around,
@@ -241,7 +241,7 @@ pub struct HistoryQuery {
 
 /// Answer to a read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Found {
+pub(crate) enum Found {
     Conversation(Conversation),
     Participants(crate::protocol::Page<Participant>),
     History(crate::protocol::HistoryPage),
@@ -264,7 +264,7 @@ pub enum Found {
 
 /// What a key created.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CreateKeyUse {
+pub(crate) struct CreateKeyUse {
     /// The conversation.
     pub name: ConversationName,
     /// Of the request that created it.
@@ -273,7 +273,7 @@ pub struct CreateKeyUse {
 
 /// Interest of a node in one conversation, on behalf of one of its users.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Interest {
+pub(crate) struct Interest {
     /// Which conversation.
     pub conversation: ConversationName,
     /// For whom; must be a participant.
@@ -289,7 +289,7 @@ pub struct Interest {
 
 /// Answer to an [`Interest`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub enum Subscribed {
+pub(crate) enum Subscribed {
     /// From now on every event after `tail` is pushed.
     Live {
         /// Committed tail of the conversation at the moment of subscribing.
@@ -323,7 +323,7 @@ pub enum Subscribed {
 
 /// Why a shard did not do what it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
-pub enum ShardError {
+pub(crate) enum ShardError {
     /// Refused, or not possible now; for the client.
     #[error(transparent)]
     Problem(#[from] Problem),

@@ -10,7 +10,7 @@ use crate::protocol::{Patch, Role, Settings, SettingsChange};
 
 /// Create a conversation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Create {
+pub(crate) struct Create {
     pub name: ConversationName,
     pub by: UserId,
     pub title: Option<Arc<str>>,
@@ -46,14 +46,14 @@ impl Create {
 
     /// Whether its record has what not every version of records knows.
     #[must_use]
-    pub fn has_more(&self) -> bool {
+    pub(crate) fn has_more(&self) -> bool {
         self.data.is_some() || self.settings != Settings::default()
     }
 }
 
 /// Write a message.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Send {
+pub(crate) struct Send {
     pub conversation: ConversationName,
     pub source: UserId,
     pub text: Arc<str>,
@@ -72,9 +72,10 @@ pub struct Send {
 }
 
 impl Send {
-    /// Of a text alone, without a key.
+    /// A text alone, without a key.
+    #[cfg(test)]
     #[must_use]
-    pub fn plain(conversation: ConversationName, source: UserId, text: &str) -> Self {
+    pub(crate) fn plain(conversation: ConversationName, source: UserId, text: &str) -> Self {
         let (text, unless, mentions) = (Arc::from(text), Vec::new(), Vec::new());
         Self {
             conversation,
@@ -90,14 +91,14 @@ impl Send {
 
     /// Whether its record has what not every version of records knows.
     #[must_use]
-    pub fn has_more(&self) -> bool {
+    pub(crate) fn has_more(&self) -> bool {
         self.data.is_some() || !self.mentions.is_empty()
     }
 }
 
 /// Change what a message says; at least one of text, data and mentions is given.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Edit {
+pub(crate) struct Edit {
     pub message_id: MessageId,
     pub by: UserId,
     pub text: Option<Arc<str>>,
@@ -114,14 +115,14 @@ pub struct Edit {
 
 /// Delete a message.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Delete {
+pub(crate) struct Delete {
     pub message_id: MessageId,
     pub by: UserId,
 }
 
 /// Add participants.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Add {
+pub(crate) struct Add {
     pub conversation: ConversationName,
     pub by: UserId,
     pub users: Vec<UserId>,
@@ -129,7 +130,7 @@ pub struct Add {
 
 /// Remove a participant, or leave.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Remove {
+pub(crate) struct Remove {
     pub conversation: ConversationName,
     pub by: UserId,
     pub user: UserId,
@@ -137,7 +138,7 @@ pub struct Remove {
 
 /// Change title, data or settings of a conversation; at least one is given.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Update {
+pub(crate) struct Update {
     pub conversation: ConversationName,
     pub by: UserId,
     pub title: Patch<Option<Arc<str>>>,
@@ -148,7 +149,7 @@ pub struct Update {
 
 /// Change what a participant may do; at least one of role and mute is given.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct SetParticipant {
+pub(crate) struct SetParticipant {
     pub conversation: ConversationName,
     pub by: UserId,
     pub user: UserId,
@@ -159,7 +160,7 @@ pub struct SetParticipant {
 
 /// Ban a user, who is removed if they take part.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Ban {
+pub(crate) struct Ban {
     pub conversation: ConversationName,
     pub by: UserId,
     pub user: UserId,
@@ -168,7 +169,7 @@ pub struct Ban {
 
 /// End a ban.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Unban {
+pub(crate) struct Unban {
     pub conversation: ConversationName,
     pub by: UserId,
     pub user: UserId,
@@ -176,7 +177,7 @@ pub struct Unban {
 
 /// Read up to a message.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct MarkRead {
+pub(crate) struct MarkRead {
     pub message_id: MessageId,
     pub user: UserId,
     /// The session that sent it: it gets no `receipt` frame of its own. None for REST.
@@ -185,7 +186,7 @@ pub struct MarkRead {
 
 /// Set (or with `None` take back) the reaction of a user on a message.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct React {
+pub(crate) struct React {
     pub message_id: MessageId,
     pub user: UserId,
     pub reaction: Option<u32>,
@@ -193,7 +194,7 @@ pub struct React {
 
 /// A device of `user` was given everything of `conversation` up to `up_to`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Delivered {
+pub(crate) struct Delivered {
     pub conversation: ConversationName,
     pub user: UserId,
     pub up_to: Seq,
@@ -201,7 +202,7 @@ pub struct Delivered {
 
 /// A participant types, or does not any more.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Typing {
+pub(crate) struct Typing {
     pub conversation: ConversationName,
     pub user: UserId,
     pub on: bool,

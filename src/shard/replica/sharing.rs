@@ -29,7 +29,7 @@ impl ShardHandle {
     /// The other nodes of its row, in order. For those that are new all of the log is kept until
     /// they report or 30 s have passed. To be told right after opening, also when there are none:
     /// until then nothing is trimmed.
-    pub fn set_standbys(&self, standbys: Vec<NodeId>) {
+    pub(crate) fn set_standbys(&self, standbys: Vec<NodeId>) {
         let now = self.0.clock.since_boot();
         self.0
             .standbys
@@ -37,7 +37,7 @@ impl ShardHandle {
     }
 
     /// A standby told how it stands. One that does not follow is not in sync.
-    pub fn reported(&self, status: ReplicaStatus) {
+    pub(crate) fn reported(&self, status: ReplicaStatus) {
         let now = self.0.clock.since_boot();
         self.0
             .standbys
@@ -46,7 +46,7 @@ impl ShardHandle {
 
     /// The standbys and whether each is in sync.
     #[must_use]
-    pub fn standbys(&self) -> Vec<(NodeId, bool)> {
+    pub(crate) fn standbys(&self) -> Vec<(NodeId, bool)> {
         let committed = self.0.committed.each_ref().map(|tail| tail.borrow().offset);
         let standbys = self
             .0
@@ -64,7 +64,7 @@ impl ShardHandle {
 
     /// The standbys that are in sync, in the order of the row.
     #[must_use]
-    pub fn standbys_in_sync(&self) -> Vec<NodeId> {
+    pub(crate) fn standbys_in_sync(&self) -> Vec<NodeId> {
         let in_sync = self.standbys().into_iter().filter(|(_, in_sync)| *in_sync);
         in_sync.map(|(standby, _)| standby).collect()
     }
@@ -72,7 +72,7 @@ impl ShardHandle {
     /// Why it ended by itself, when that is for its file and not because it was taken. To be asked
     /// when it is closed.
     #[must_use]
-    pub fn fault(&self) -> Option<Following> {
+    pub(crate) fn fault(&self) -> Option<Following> {
         self.0.fault.get().cloned()
     }
 
@@ -81,7 +81,7 @@ impl ShardHandle {
     /// standby in sync has more on its disk. Alone it keeps the shard: nobody does better. To be
     /// asked now and then.
     #[must_use]
-    pub fn progresses(&self, now: Duration) -> bool {
+    pub(crate) fn progresses(&self, now: Duration) -> bool {
         let mut seen = self
             .0
             .progressed
@@ -97,7 +97,7 @@ impl ShardHandle {
 
     /// How its own file stands.
     #[must_use]
-    pub fn replica_status(&self) -> ReplicaStatus {
+    pub(crate) fn replica_status(&self) -> ReplicaStatus {
         let Progress {
             applied,
             durable,
@@ -118,7 +118,7 @@ impl ShardHandle {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn entries_after(
+    pub(crate) async fn entries_after(
         &self,
         stream: Stream,
         after: Tail,
@@ -131,12 +131,12 @@ impl ShardHandle {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn digest(&self) -> Result<ReplicaDigest, StoreError> {
+    pub(crate) async fn digest(&self) -> Result<ReplicaDigest, StoreError> {
         self.0.store.replica_digest().await
     }
 
     /// Takes in when users were seen last. What its file does not take is older there.
-    pub async fn take_seen(&self, rows: Vec<(UserId, u64)>) {
+    pub(crate) async fn take_seen(&self, rows: Vec<(UserId, u64)>) {
         self.0.store.write_seen_behind(self.0.shard, rows).await;
     }
 
@@ -145,7 +145,7 @@ impl ShardHandle {
     ///
     /// # Errors
     /// The disk, or SQLite refused; what was written so far is removed.
-    pub async fn snapshot(&self, to: &NodeId, path: &Path) -> Result<Snapshot, StoreError> {
+    pub(crate) async fn snapshot(&self, to: &NodeId, path: &Path) -> Result<Snapshot, StoreError> {
         // Held back before it is written: a trim must not come between.
         self.seeds(to, self.0.store.progress().applied);
         let mut writing = std::pin::pin!(snapshot::write(&self.0.store, path));
@@ -162,7 +162,7 @@ impl ShardHandle {
     /// # Errors
     /// One sentence: it cannot prove that nobody else has taken the shard, or its file does not get
     /// so far in time.
-    pub async fn whole(&self, deadline: Instant) -> Result<PerStream<Tail>, String> {
+    pub(crate) async fn whole(&self, deadline: Instant) -> Result<PerStream<Tail>, String> {
         let asked = self.0.ask(deadline, Input::Committed).await;
         let committed = asked
             .map_err(|_ended| "its owner has just given it up, or is busy; ask again".to_owned())?;
@@ -197,12 +197,12 @@ impl ShardHandle {
     ///
     /// # Errors
     /// The disk, or SQLite refused; what was written so far is removed.
-    pub async fn copy(&self, path: &Path) -> Result<Snapshot, StoreError> {
+    pub(crate) async fn copy(&self, path: &Path) -> Result<Snapshot, StoreError> {
         snapshot::write(&self.0.store, path).await
     }
 
     /// A snapshot that stands there is given to a node: the log keeps what follows it for a while.
-    pub fn seeds(&self, to: &NodeId, applied: PerStream<Tail>) {
+    pub(crate) fn seeds(&self, to: &NodeId, applied: PerStream<Tail>) {
         let (now, applied) = (self.0.clock.since_boot(), applied.map(|tail| tail.offset));
         self.0
             .standbys
@@ -210,7 +210,7 @@ impl ShardHandle {
     }
 
     /// That node reads on: the log keeps what it needs for a while longer.
-    pub fn seeding_goes_on(&self, to: &NodeId) {
+    pub(crate) fn seeding_goes_on(&self, to: &NodeId) {
         let now = self.0.clock.since_boot();
         // Nobody has to act on it at once.
         self.0.standbys.send_if_modified(|known| {
@@ -222,7 +222,7 @@ impl ShardHandle {
     /// Whether a snapshot that stands there can be given again: the log has what follows it, and
     /// room for more.
     #[must_use]
-    pub fn can_seed(&self, applied: PerStream<Tail>) -> bool {
+    pub(crate) fn can_seed(&self, applied: PerStream<Tail>) -> bool {
         self.0
             .standbys
             .borrow()

@@ -5,6 +5,7 @@
 //! that falls back does not pull the file back: the file is ahead of it then, and that is an asset
 //! as long as the log's tail is in the file's past.
 
+#[cfg(test)]
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -28,7 +29,7 @@ use crate::shard::replicas::{Following, ReplicaDigest, ReplicaStatus};
 
 /// A standby. Cheap to clone. When the last clone is dropped it ends as it stands.
 #[derive(Debug, Clone)]
-pub struct Standby(Arc<Inner>);
+pub(crate) struct Standby(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -49,7 +50,7 @@ impl Standby {
     /// # Errors
     /// Refused: the file is another cluster's or shard's. Failed: may pass. A damaged or unclean
     /// file that fails its check is no error but [`Following::Damaged`].
-    pub async fn open(opening: Opening) -> Result<Self, OpenError> {
+    pub(crate) async fn open(opening: Opening) -> Result<Self, OpenError> {
         let store = Store::open(
             &opening.path,
             opening.identity,
@@ -107,13 +108,13 @@ impl Standby {
     }
 
     /// The log's tails, as they stand now: followed up to there.
-    pub fn saw(&self, tails: PerStream<Tail>) {
+    pub(crate) fn saw(&self, tails: PerStream<Tail>) {
         self.0.seen.send_replace(Some(tails));
     }
 
     /// How it stands.
     #[must_use]
-    pub fn status(&self) -> ReplicaStatus {
+    pub(crate) fn status(&self) -> ReplicaStatus {
         let progress = self
             .0
             .store
@@ -138,14 +139,14 @@ impl Standby {
     }
 
     /// Takes in when users were seen last. What its file does not take is older there.
-    pub async fn take_seen(&self, rows: Vec<(UserId, u64)>) {
+    pub(crate) async fn take_seen(&self, rows: Vec<(UserId, u64)>) {
         if let Some(store) = &self.0.store {
             store.write_seen_behind(self.0.opening.shard, rows).await;
         }
     }
 
     /// Waits until it no longer follows, and says why. Cancel-safe.
-    pub async fn ended(&self) -> Following {
+    pub(crate) async fn ended(&self) -> Following {
         let mut following = self.0.following.subscribe();
         let ended = following
             .wait_for(|following| *following != Following::Live)
@@ -162,7 +163,7 @@ impl Standby {
     /// `deadline`, or never will.
     ///
     /// Whoever asks says that the log has it: the file is followed up to there.
-    pub async fn holds(&self, stream: Stream, tail: Tail, deadline: Instant) -> bool {
+    pub(crate) async fn holds(&self, stream: Stream, tail: Tail, deadline: Instant) -> bool {
         let Some(store) = self.0.store.as_ref().filter(|_| self.follows()) else {
             return false;
         };
@@ -193,7 +194,7 @@ impl Standby {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn entries_after(
+    pub(crate) async fn entries_after(
         &self,
         stream: Stream,
         after: Tail,
@@ -209,7 +210,7 @@ impl Standby {
     ///
     /// # Errors
     /// SQLite refused.
-    pub async fn digest(&self) -> Result<ReplicaDigest, StoreError> {
+    pub(crate) async fn digest(&self) -> Result<ReplicaDigest, StoreError> {
         match &self.0.store {
             Some(store) => store.replica_digest().await,
             None => Err(StoreError::Failed("the file cannot be opened".to_owned())),
@@ -218,7 +219,7 @@ impl Standby {
 
     /// Its file is not what it ought to be, as somebody found who compared it: it ends as
     /// [`Following::Damaged`].
-    pub fn condemn(&self, why: &str) {
+    pub(crate) fn condemn(&self, why: &str) {
         tell(&self.0.following, Following::Damaged(why.to_owned()));
     }
 
@@ -227,7 +228,7 @@ impl Standby {
     ///
     /// # Errors
     /// As [`crate::shard::open`]. `Elsewhere`: the owner lives, or another was faster.
-    pub async fn take_over(self, taking: Taking) -> Result<ShardHandle, OpenError> {
+    pub(crate) async fn take_over(self, taking: Taking) -> Result<ShardHandle, OpenError> {
         self.own(Way::Silence(taking)).await
     }
 
@@ -236,7 +237,7 @@ impl Standby {
     ///
     /// # Errors
     /// As [`crate::shard::open`]. `Elsewhere`: the token is not current.
-    pub async fn receive(self, gift: Gift) -> Result<ShardHandle, OpenError> {
+    pub(crate) async fn receive(self, gift: Gift) -> Result<ShardHandle, OpenError> {
         self.own(Way::Gift(gift)).await
     }
 
@@ -270,7 +271,7 @@ impl Standby {
     }
 
     /// Checkpoints and closes the file, at most until `deadline`.
-    pub async fn close(&self, deadline: Instant) {
+    pub(crate) async fn close(&self, deadline: Instant) {
         let closing = async {
             if let Some(store) = self.stop().await {
                 store.close().await;
@@ -285,8 +286,9 @@ impl Standby {
     }
 
     /// Its file.
+    #[cfg(test)]
     #[must_use]
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.0.opening.path.clone()
     }
 

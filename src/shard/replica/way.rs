@@ -6,14 +6,14 @@ use crate::log::{PerStream, Token};
 
 /// What a takeover goes by.
 #[derive(Debug, Clone)]
-pub struct Taking {
+pub(crate) struct Taking {
     /// Token and beat that were watched; the claim is refused when they moved.
     pub expected: (Token, u64),
 }
 
 /// What the owner of a shard gave to this node (ADR 19).
 #[derive(Debug, Clone)]
-pub struct Gift {
+pub(crate) struct Gift {
     /// Who gave it.
     pub from: NodeId,
     /// The token under which it is to be owned.

@@ -5,7 +5,7 @@ use crate::cluster::table::Polled;
 use crate::cluster::table::changes::Drain;
 use crate::ids::ShardId;
 
-pub async fn what_is_known_is_not_loaded_again(setup: impl Setup) {
+pub(crate) async fn what_is_known_is_not_loaded_again(setup: impl Setup) {
     let (table, identity) = (setup.table(), fresh_identity());
     assert_eq!(table.load_unless(None).await.unwrap(), Polled::Gone);
 
@@ -40,7 +40,7 @@ pub async fn what_is_known_is_not_loaded_again(setup: impl Setup) {
     );
 }
 
-pub async fn a_table_that_is_gone_is_told_from_one_that_is_unchanged(setup: impl Setup) {
+pub(crate) async fn a_table_that_is_gone_is_told_from_one_that_is_unchanged(setup: impl Setup) {
     let (table, known) = (setup.table(), table_of(fresh_identity(), 7, "a"));
     assert_eq!(
         table.load_unless(Some(&known)).await.unwrap(),
@@ -58,7 +58,7 @@ pub async fn a_table_that_is_gone_is_told_from_one_that_is_unchanged(setup: impl
     );
 }
 
-pub async fn that_a_shard_was_claimed_stands_with_the_table(mut setup: impl Setup) {
+pub(crate) async fn that_a_shard_was_claimed_stands_with_the_table(mut setup: impl Setup) {
     let (table, identity) = (setup.table(), fresh_identity());
     assert!(table.swap(0, table_of(identity, 1, "a")).await.unwrap());
 
@@ -86,7 +86,9 @@ pub async fn that_a_shard_was_claimed_stands_with_the_table(mut setup: impl Setu
     assert_eq!(setup.table().load().await.unwrap(), Some(claimed));
 }
 
-pub async fn which_nodes_drain_and_are_replaced_stands_with_the_table(mut setup: impl Setup) {
+pub(crate) async fn which_nodes_drain_and_are_replaced_stands_with_the_table(
+    mut setup: impl Setup,
+) {
     let (table, identity, node) = (setup.table(), fresh_identity(), NodeId::from("a"));
     assert!(table.swap(0, table_of(identity, 1, "a")).await.unwrap());
 
@@ -127,7 +129,7 @@ pub async fn which_nodes_drain_and_are_replaced_stands_with_the_table(mut setup:
     );
 }
 
-pub async fn identity_and_table_outlive_the_process(mut setup: impl Setup) {
+pub(crate) async fn identity_and_table_outlive_the_process(mut setup: impl Setup) {
     let identity = fresh_identity();
     assert_eq!(setup.table().create(identity).await.unwrap(), identity);
     assert!(

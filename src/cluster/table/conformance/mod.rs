@@ -1,8 +1,6 @@
 //! What every implementation of the table promises, as claims: `table_conformance!(factory)` makes
 //! one test of each. The factory is an async function that returns a [`Setup`] over an empty store.
 
-#![expect(missing_docs, reason = "the name of a claim is the claim")]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -13,13 +11,13 @@ use crate::cluster::table::{NodeAddresses, Table, TableStore};
 use crate::ids::{ClusterId, NodeId};
 use crate::log::Identity;
 
-pub mod loads;
-pub mod nodes;
-pub mod swaps;
+pub(crate) mod loads;
+pub(crate) mod nodes;
+pub(crate) mod swaps;
 
 /// A store under test.
 #[async_trait]
-pub trait Setup: Send {
+pub(crate) trait Setup: Send {
     /// The store.
     fn table(&self) -> Arc<dyn TableStore>;
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 
-pub async fn registered_nodes_are_listed_with_their_latest_addresses(setup: impl Setup) {
+pub(crate) async fn registered_nodes_are_listed_with_their_latest_addresses(setup: impl Setup) {
     let table = setup.table();
     assert!(table.nodes().await.unwrap().is_empty());
     let (one, two) = (NodeId::from("one"), NodeId::from("two"));
@@ -19,7 +19,7 @@ pub async fn registered_nodes_are_listed_with_their_latest_addresses(setup: impl
     assert_eq!(table.nodes().await.unwrap(), expected);
 }
 
-pub async fn one_node_leads_until_its_time_is_over(setup: impl Setup) {
+pub(crate) async fn one_node_leads_until_its_time_is_over(setup: impl Setup) {
     let table = setup.table();
     let (one, two) = (NodeId::from("one"), NodeId::from("two"));
     let long = Duration::from_secs(60);

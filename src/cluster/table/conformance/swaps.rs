@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub async fn the_identity_is_written_once(setup: impl Setup) {
+pub(crate) async fn the_identity_is_written_once(setup: impl Setup) {
     let table = setup.table();
     assert_eq!(table.identity().await.unwrap(), None);
     let (first, second) = (fresh_identity(), fresh_identity());
@@ -11,7 +11,7 @@ pub async fn the_identity_is_written_once(setup: impl Setup) {
     assert_eq!(table.identity().await.unwrap(), Some(first));
 }
 
-pub async fn the_first_swap_expects_version_0(setup: impl Setup) {
+pub(crate) async fn the_first_swap_expects_version_0(setup: impl Setup) {
     let (table, identity) = (setup.table(), fresh_identity());
     assert_eq!(table.load().await.unwrap(), None);
     assert!(!table.swap(1, table_of(identity, 2, "a")).await.unwrap());
@@ -23,7 +23,7 @@ pub async fn the_first_swap_expects_version_0(setup: impl Setup) {
     );
 }
 
-pub async fn a_swap_from_another_version_has_no_effect(setup: impl Setup) {
+pub(crate) async fn a_swap_from_another_version_has_no_effect(setup: impl Setup) {
     let (table, identity) = (setup.table(), fresh_identity());
     assert!(table.swap(0, table_of(identity, 1, "a")).await.unwrap());
     assert!(table.swap(1, table_of(identity, 2, "b")).await.unwrap());
@@ -48,7 +48,7 @@ pub async fn a_swap_from_another_version_has_no_effect(setup: impl Setup) {
     );
 }
 
-pub async fn of_swaps_that_name_one_version_one_wins(setup: impl Setup) {
+pub(crate) async fn of_swaps_that_name_one_version_one_wins(setup: impl Setup) {
     let identity = fresh_identity();
     for version in 0..8 {
         let rivals = (0..4).map(|rival| {
@@ -75,7 +75,7 @@ pub async fn of_swaps_that_name_one_version_one_wins(setup: impl Setup) {
     }
 }
 
-pub async fn a_swap_that_is_sent_again_stands(setup: impl Setup) {
+pub(crate) async fn a_swap_that_is_sent_again_stands(setup: impl Setup) {
     let (table, identity) = (setup.table(), fresh_identity());
     for _ in 0..2 {
         assert!(

@@ -4,7 +4,7 @@ use crate::sqlite::{self, Kind};
 
 /// Why a shard's file is not opened. Each is one clear line for the operator.
 #[derive(Debug, thiserror::Error)]
-pub enum OpenError {
+pub(crate) enum OpenError {
     /// Of another cluster, another number of shards, or another shard.
     #[error(
         "{path}: this file belongs to {found}, not to {wanted}; start with the data folder of this \
@@ -37,7 +37,7 @@ pub enum OpenError {
 
 /// A read or write of the file failed; after a failed write nothing of it is in the file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum StoreError {
+pub(crate) enum StoreError {
     /// The file will not mend: SQLite found it damaged.
     #[error("sqlite: {0}")]
     Damaged(String),
@@ -73,7 +73,7 @@ impl StoreError {
 
     /// Whether the file will not mend.
     #[must_use]
-    pub fn is_damage(&self) -> bool {
+    pub(crate) fn is_damage(&self) -> bool {
         matches!(self, Self::Damaged(_))
     }
 }

@@ -147,7 +147,7 @@ pub(crate) struct HistoryRead<'a> {
 
 /// A row of the outbox: an index change that waits to be delivered to the user's shard.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OutboxRow {
+pub(crate) struct OutboxRow {
     /// Its place.
     pub position: OutboxPosition,
     /// What to deliver.

@@ -9,14 +9,14 @@ use crate::shard::command::Push;
 
 /// Identifies a subscriber within one process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SubscriberId(u64);
+pub(crate) struct SubscriberId(u64);
 
 /// The bounded sink of one subscribed node: this node's own hub, or a link to another node.
 ///
 /// When the queue is full the push is dropped, and all of that shard that follow, until there is
 /// room again for a [`Push::Resubscribe`], by which the node knows to ask for what it missed.
 #[derive(Debug, Clone)]
-pub struct Subscriber {
+pub(crate) struct Subscriber {
     pub(super) id: SubscriberId,
     pub(super) sender: mpsc::Sender<Push>,
 }
@@ -35,7 +35,7 @@ pub(crate) enum Pushed {
 impl Subscriber {
     /// A subscriber that is reached through `sender`.
     #[must_use]
-    pub fn new(sender: mpsc::Sender<Push>) -> Self {
+    pub(crate) fn new(sender: mpsc::Sender<Push>) -> Self {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         Self {
             id: SubscriberId(NEXT.fetch_add(1, Ordering::Relaxed)),
@@ -45,7 +45,7 @@ impl Subscriber {
 
     /// Its id.
     #[must_use]
-    pub fn id(&self) -> SubscriberId {
+    pub(crate) fn id(&self) -> SubscriberId {
         self.id
     }
 
