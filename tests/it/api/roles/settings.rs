@@ -102,6 +102,13 @@ async fn what_is_no_setting_is_named_and_nothing_of_the_request_holds() {
         assert!(refused.text("detail").contains(named), "{body}: {refused}");
     }
 
+    // A creation names a setting too, or has none at all.
+    let body = json!({"participants": [bob.user()], "settings": {}});
+    admin
+        .post("/v1/conversations", &body)
+        .await
+        .refused(400, "invalid");
+
     let large = json!({"data": {"x": "x".repeat(5_000)}});
     change(admin, &group, &large)
         .await
