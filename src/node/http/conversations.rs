@@ -244,12 +244,7 @@ fn create_command(call: &Call<'_>) -> Result<Create, Problem> {
         None
     };
 
-    if body.settings.is_some_and(|settings| settings.is_empty()) {
-        return Err(invalid("settings has at least one setting"));
-    }
-
-    let change = SettingsChange::from(body.settings.unwrap_or_default());
-    let settings = Settings::default().with(&change);
+    let settings = Settings::default().with(&request::settings(body.settings)?);
     let chosen = body
         .name
         .as_deref()

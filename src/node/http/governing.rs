@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::node::http::answer::{Answer, Refusal, unexpected};
-use crate::node::http::request::{Call, invalid, title};
+use crate::node::http::request::{Call, invalid, settings, title};
 use crate::node::http::rest::Rest;
 use crate::problem::{Code, Problem};
 use crate::protocol::{BanBody, ChangeBody, ParticipantBody, Patch, REASON_BYTES_MAX};
@@ -114,16 +114,13 @@ fn update_command(call: &Call<'_>) -> Result<Update, Problem> {
         return Err(invalid("at least one of title, data and settings is given"));
     }
 
-    if body.settings.is_some_and(|settings| settings.is_empty()) {
-        return Err(invalid("settings has at least one setting"));
-    }
-
+    let settings = settings(body.settings)?;
     let named = body.title.map(title).transpose()?;
     Ok(Update {
         conversation: call.conversation()?,
         by: call.user.clone(),
         title: named.map_or(Patch::Keep, |title| Patch::Set(title.map(Arc::from))),
         data: data.map_or(Patch::Keep, Patch::Set),
-        settings: body.settings.unwrap_or_default().into(),
+        settings,
     })
 }

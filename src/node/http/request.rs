@@ -15,7 +15,9 @@ use crate::node::given;
 use crate::problem::{Code, Problem};
 use crate::protocol::operations::{Kind, Parameter};
 use crate::protocol::whole;
-use crate::protocol::{FRAME_BYTES_MAX, NAMES_PER_REQUEST_MAX, TITLE_BYTES_MAX};
+use crate::protocol::{
+    FRAME_BYTES_MAX, NAMES_PER_REQUEST_MAX, SettingsChange, SettingsGiven, TITLE_BYTES_MAX,
+};
 
 /// One budget for a request, however many waits it meets.
 pub(super) const BUDGET: Duration = Duration::from_secs(5);
@@ -286,6 +288,14 @@ pub(super) fn title(title: Option<String>) -> Result<Option<String>, Problem> {
         return Err(Problem::new(Code::Invalid, detail));
     }
     Ok(title)
+}
+
+/// The settings that a body names, which are at least one if it has any.
+pub(super) fn settings(given: Option<SettingsGiven>) -> Result<SettingsChange, Problem> {
+    if given.is_some_and(|settings| settings.is_empty()) {
+        return Err(invalid("settings has at least one setting"));
+    }
+    Ok(given.unwrap_or_default().into())
 }
 
 pub(super) fn conversation_name(text: &str) -> Result<ConversationName, Problem> {
