@@ -3,23 +3,14 @@
 
 use std::time::Duration;
 
-use http::Method;
-use serde_json::json;
-
 use crate::BACKEND;
 use crate::load::servers::told;
 use crate::support::client::Client;
 use crate::support::cluster::Cluster;
 use crate::support::disk::files_with;
+use crate::support::erasing::{ERASED_WITHIN, ERASES_SOON, Erasing, WORDS};
 use crate::support::server::Server;
-use crate::support::{Fields, eventually, eventually_within, unique};
-
-/// Trimming looks every few seconds, behind what every copy has on its disk; several such rounds,
-/// on a disk that is slow.
-const ERASED_WITHIN: Duration = Duration::from_secs(240);
-
-/// Long ones, as no program has them in its own text.
-const WORDS: [&str; 3] = ["plughplughxyzzy", "frobozzmagicword", "quuxzorkmidword"];
+use crate::support::{eventually, eventually_within, unique};
 
 /// Writes what Redis has to its disk anew: the append-only file, and a dump beside it.
 async fn write_anew(cluster: &Cluster) {
@@ -56,46 +47,12 @@ async fn pages_with(cluster: &Cluster) -> Vec<String> {
     found
 }
 
-#[expect(
-    clippy::too_many_lines,
-    reason = "one story, told from its beginning to its end"
-)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_words_of_a_deleted_message_leave_every_copy_and_the_files_of_redis() {
-    let flags = [
-        "--trim-floor",
-        "1s",
-        "--checkpoint-every",
-        "1s",
-        "--shards",
-        "2",
-    ];
-    let server = Server::Many(Cluster::start_alone(BACKEND, &flags));
+    let server = Server::Many(Cluster::start_alone(BACKEND, &ERASES_SOON));
     let cluster = server.cluster();
-    let (admin, member) = (unique("alice"), unique("bob"));
-    let alice = Client::new(server.address(), &admin);
-    let name = alice.create(&[&member]).await.text("name").to_owned();
-    let messages = format!("/v1/conversations/{name}/messages");
-
-    let [first, second, third] = WORDS;
-    let body = json!({"text": format!("{first} ").repeat(900), "data": {"of": third}});
-    let sent = alice
-        .post_with_key(&messages, &body, "key")
-        .await
-        .expect(201);
-    let short = alice.say(&name, first).await;
-    let path = |message: &serde_json::Value| format!("/v1/messages/{}", message.text("id"));
-    let edit = json!({"text": second, "data": {"of": third}});
-    let headers = [("content-type", "application/json")];
-    let edited = alice
-        .call(
-            Method::PATCH,
-            &path(&short),
-            &headers,
-            edit.to_string().into(),
-        )
-        .await;
-    edited.expect(200);
+    let alice = Client::new(server.address(), &unique("alice"));
+    let erasing = Erasing::written_by(&alice).await;
 
     // They are everywhere: else their absence shows nothing.
     let copies = |word: &str| {
@@ -115,9 +72,7 @@ async fn the_words_of_a_deleted_message_leave_every_copy_and_the_files_of_redis(
     })
     .await;
 
-    for message in [&sent, &short] {
-        alice.delete(&path(message)).await.expect(204);
-    }
+    erasing.delete(&alice).await;
     // One of the nodes loses its files, and gets them from the others.
     cluster.command(&["kill", "node-2"]).await;
     cluster.remove_data("node-2");
@@ -144,13 +99,5 @@ async fn the_words_of_a_deleted_message_leave_every_copy_and_the_files_of_redis(
         },
     )
     .await;
-    let again = Client::new(server.address(), &admin)
-        .post_with_key(&messages, &body, "key")
-        .await
-        .expect(200);
-    assert_eq!(
-        (&again["deleted"], &again["id"]),
-        (&json!(true), &sent["id"]),
-        "its key is known"
-    );
+    erasing.repeat(&alice).await;
 }

@@ -109,9 +109,9 @@ impl Client {
         Ok(answer)
     }
 
-    /// Any request; a connection that breaks fails the test. An answer of `lagging` says that nothing
-    /// has happened and that a repeat helps: like any client's, the request is repeated, for
-    /// [`LAG_WITHIN`].
+    /// Any request; a connection that breaks fails the test. An answer of `lagging` says that
+    /// nothing has happened and that a repeat helps: like any client's, the request is repeated,
+    /// for [`LAG_WITHIN`].
     pub(crate) async fn call(
         &self,
         method: Method,

@@ -7,6 +7,7 @@ pub(crate) mod contract;
 pub(crate) mod direct;
 pub(crate) mod disk;
 pub(crate) mod embedded;
+pub(crate) mod erasing;
 mod heard;
 pub(crate) mod opening;
 pub(crate) mod server;

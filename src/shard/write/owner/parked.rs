@@ -42,8 +42,7 @@ impl Owner {
         // Each opening waits for its epoch; that is no event.
         if announced && stalled != self.parking.told {
             self.parking.told = stalled;
-            let parked = self.parking.parked.len();
-            tracing::info!(shard = %self.setup.shard, stalled, parked, "writes are parked, or decided again");
+            self.say_stalled(stalled);
         }
 
         self.parking.stalled = stalled;
@@ -51,6 +50,15 @@ impl Owner {
             for (_, asked) in std::mem::take(&mut self.parking.parked) {
                 asked.answer.send(Err(no_space().into())).ok();
             }
+        }
+    }
+
+    fn say_stalled(&self, stalled: bool) {
+        let (shard, parked) = (self.setup.shard, self.parking.parked.len());
+        if stalled {
+            tracing::info!(%shard, "writes of the shard are parked");
+        } else {
+            tracing::info!(%shard, parked, "writes of the shard are decided again");
         }
     }
 
