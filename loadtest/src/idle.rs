@@ -63,7 +63,7 @@ pub(crate) async fn run(options: &Options) -> Result<Outcome, String> {
     let live = Arc::<Live>::default();
     let sampler = Sampler::start(Views {
         recorder: Arc::new(Recorder::new(Instant::now(), 0)?),
-        sender: None,
+        pacer: None,
         live: Some(Arc::clone(&live)),
         scraper: Arc::clone(&scraper),
         progress: Arc::clone(&progress),

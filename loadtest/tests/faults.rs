@@ -139,6 +139,36 @@ async fn a_refusal_that_was_written_all_the_same_is_found_and_counted_by_its_cod
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_stays_though_its_deletion_was_answered_is_found() {
+    let scenario = r#"{"about": "half is taken back", "for_each_message": {"delete": 0.5}}"#;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("taken-back.json");
+    std::fs::write(&file, scenario).unwrap();
+    let more = ["--mix", file.to_str().unwrap()];
+
+    let (clean, told) = run(Break::Nothing, &more).await;
+    assert_eq!(clean.code, Some(0), "{}", clean.said());
+    let [deletions] = &told["steady"]["actions"].as_array().unwrap()[..] else {
+        panic!("{}", clean.said())
+    };
+    assert_eq!(deletions["kind"], "delete");
+    assert!(deletions["done"].as_u64().unwrap() > 10, "{}", clean.said());
+
+    let (ran, report) = run(Break::KeepDeleted, &more).await;
+    assert_found(&ran, &report, "history_undeleted", "that they are deleted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_scenario_that_is_none_is_refused_with_what_is_wrong() {
+    let line = ["steady", "--mix", "no/such/file"];
+    let ran = tokio::task::spawn_blocking(move || loadtest(&line))
+        .await
+        .unwrap();
+    assert_eq!(ran.code, Some(2), "{}", ran.said());
+    assert!(ran.said().contains("say chat"), "{}", ran.said());
+}
+
 /// At most 50 a second get through of 100 that are due: a closed loop would see 20 ms; the schedule
 /// sees what waits.
 #[tokio::test(flavor = "multi_thread")]

@@ -92,6 +92,30 @@ fn a_steady_run_measures_every_send_and_finds_everything_delivered() {
 }
 
 #[test]
+fn people_do_all_that_a_scenario_says_beside_sending_and_the_history_is_as_the_answers_said() {
+    let arguments = "steady --mix chat --rate 60 --duration 4s --warm-up 1s --members 5 --users 20 --conversations 3";
+    let ran = run(&arguments.split(' ').collect::<Vec<_>>());
+    let report = ran.report();
+    assert_clean(&ran, &report);
+    assert_eq!(report["settings"]["mix"], "chat");
+
+    let actions = report["steady"]["actions"].as_array().unwrap();
+    let done = |kind: &str| {
+        let of = actions.iter().find(|action| action["kind"] == kind);
+        of.map_or(0, |action| count(&action["done"]))
+    };
+    // Some 240 messages: what is rare may not come at all in so short a time.
+    for kind in ["react", "read", "typing", "list", "newest", "older"] {
+        assert!(done(kind) > 0, "{kind}: {}", ran.said());
+    }
+    assert!(done("read") > done("react"), "{}", ran.said());
+    for action in actions {
+        assert_eq!(action["errors"].as_array().unwrap().len(), 0, "{action}");
+    }
+    assert!(ran.printed.contains("beside it: read"), "{}", ran.said());
+}
+
+#[test]
 fn without_sockets_only_sends_are_measured_and_quiet_says_nothing() {
     let ran = run(
         &"steady --rate 40 --duration 2s --warm-up 0s --spacing fixed --online 0 --quiet"

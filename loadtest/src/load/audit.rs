@@ -2,9 +2,9 @@
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
+use crate::load::heard::Heard;
 use crate::load::history::{self, Compared, Entry};
 use crate::load::ledger::Book;
-use crate::load::listener::Heard;
 use crate::load::rig::{QUIET, Rig};
 use crate::load::workload::Workload;
 use crate::report::figures::{Audit, Close, Second};
@@ -135,6 +135,7 @@ fn audit((history_read, compared): (bool, &Compared), sessions: u64, heard: &Hea
         history_not_dense: compared.not_dense,
         history_unwritten: compared.unwritten_but_there,
         history_unknown: compared.unknown_but_there,
+        history_undeleted: compared.undeleted,
         sessions,
         delivered: heard.messages,
         missing: heard.missing,
@@ -160,7 +161,7 @@ fn audit((history_read, compared): (bool, &Compared), sessions: u64, heard: &Hea
 fn judge(entries: &[Entry], book: &Book, has_seqs: bool) -> (u64, u64, Compared) {
     let messages = entries
         .iter()
-        .filter(|entry| entry.number.is_some())
+        .filter(|entry| entry.number.is_some() || entry.deleted)
         .count();
     let messages = u64::try_from(messages).unwrap_or_default();
     let compared = history::compare(entries, book);
@@ -186,6 +187,7 @@ mod tests {
         let entry = |seq, number| Entry {
             seq,
             number: Some(number),
+            deleted: false,
         };
         let book = Book {
             accepted: vec![(0, 1), (0, 2), (0, 3)],

@@ -22,8 +22,10 @@ const PAUSE: std::time::Duration = std::time::Duration::from_millis(250);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) seq: u64,
-    /// Number of the send; none for what is no message of this run.
+    /// Number of the send; none for what is no message of this run, or deleted.
     pub(crate) number: Option<u64>,
+    /// True for a message that was deleted.
+    pub(crate) deleted: bool,
 }
 
 /// What the comparison of one or more conversations found.
@@ -41,6 +43,8 @@ pub(crate) struct Compared {
     pub(crate) unwritten_but_there: u64,
     /// Without a clear answer, and in the history: allowed.
     pub(crate) unknown_but_there: u64,
+    /// In the history with its text, though the server said that it is deleted.
+    pub(crate) undeleted: u64,
     /// Places where the seq of the history is not the one after the last.
     pub(crate) not_dense: u64,
 }
@@ -53,11 +57,30 @@ struct Page {
 
 #[derive(Debug, Deserialize)]
 struct Item {
+    /// `event` for what is no message, though it may have a text.
+    #[serde(default)]
+    t: String,
     /// 0 where there are none; Rookery's begin with 1, so that one that lacks it is out of place.
     #[serde(default)]
     seq: u64,
     #[serde(default)]
     text: Option<String>,
+    #[serde(default)]
+    deleted: bool,
+}
+
+impl Item {
+    fn entry(self) -> Entry {
+        let is_message = self.t != "event";
+        let stamp = self.text.filter(|_| is_message);
+        Entry {
+            seq: self.seq,
+            number: stamp
+                .and_then(|text| Stamp::read(&text))
+                .map(|stamp| stamp.number),
+            deleted: is_message && self.deleted,
+        }
+    }
 }
 
 /// Reads everything that a conversation has, in the order that the server gives it.
@@ -77,15 +100,7 @@ pub(crate) async fn read(
             .map_err(|error| format!("{path}: {error}"))?;
         let page: Page =
             serde_json::from_slice(&body).map_err(|error| format!("{path}: {error}"))?;
-        entries.extend(page.items.into_iter().map(|item| {
-            Entry {
-                seq: item.seq,
-                number: item
-                    .text
-                    .and_then(|text| Stamp::read(&text))
-                    .map(|stamp| stamp.number),
-            }
-        }));
+        entries.extend(page.items.into_iter().map(Item::entry));
         after = match page.next {
             None | Some(serde_json::Value::Null) => return Ok(entries),
             Some(serde_json::Value::String(cursor)) => format!("&after={cursor}"),
@@ -126,6 +141,7 @@ pub(crate) fn compare(entries: &[Entry], book: &Book) -> Compared {
         ..Compared::default()
     };
     let mut seqs: HashMap<u64, u64> = HashMap::with_capacity(entries.len());
+    let mut gone: HashSet<u64> = HashSet::new();
     let mut last = 0;
 
     for entry in entries {
@@ -133,15 +149,21 @@ pub(crate) fn compare(entries: &[Entry], book: &Book) -> Compared {
             found.not_dense += 1;
         }
         last = entry.seq;
+        if entry.deleted {
+            gone.insert(entry.seq);
+        }
         let Some(number) = entry.number else { continue };
         if seqs.insert(number, entry.seq).is_some() {
             found.doubled += 1;
         }
     }
 
+    let deleting: HashSet<&u64> = book.deleting.iter().collect();
     let mut given = HashSet::with_capacity(book.accepted.len());
     for (seq, number) in &book.accepted {
         match seqs.get(number) {
+            // Its place is there still, and says that it is deleted.
+            None if deleting.contains(number) && gone.contains(seq) => {}
             None => found.missing += 1,
             Some(there) if there != seq => found.moved += 1,
             Some(_) => {}
@@ -160,6 +182,7 @@ pub(crate) fn compare(entries: &[Entry], book: &Book) -> Compared {
 
     found.unwritten_but_there = there(&book.unwritten);
     found.unknown_but_there = there(&book.unknown);
+    found.undeleted = there(&book.deleted);
     found
 }
 
@@ -181,6 +204,7 @@ impl Compared {
         self.moved += other.moved;
         self.unwritten_but_there += other.unwritten_but_there;
         self.unknown_but_there += other.unknown_but_there;
+        self.undeleted += other.undeleted;
         self.not_dense += other.not_dense;
     }
 }
@@ -195,7 +219,11 @@ mod tests {
 
     fn entries(of: &[(u64, Option<u64>)]) -> Vec<Entry> {
         of.iter()
-            .map(|&(seq, number)| Entry { seq, number })
+            .map(|&(seq, number)| Entry {
+                seq,
+                number,
+                deleted: false,
+            })
             .collect()
     }
 
@@ -205,6 +233,7 @@ mod tests {
             accepted: vec![(2, 10), (3, 11)],
             unknown: vec![12, 13],
             unwritten: vec![14],
+            ..Book::default()
         };
         let found = compare(
             &entries(&[(1, None), (2, Some(10)), (3, Some(11)), (4, Some(12))]),
@@ -225,8 +254,8 @@ mod tests {
     fn loss_doubles_moves_and_ghosts_are_told_apart() {
         let book = Book {
             accepted: vec![(2, 10), (3, 11), (3, 12), (9, 13)],
-            unknown: vec![],
             unwritten: vec![14],
+            ..Book::default()
         };
         let history = [
             (1, None),
@@ -244,5 +273,39 @@ mod tests {
             "10 is at 4 now, seq 3 was given twice, 13 is not at 9"
         );
         assert_eq!(found.unwritten_but_there, 1);
+    }
+
+    #[test]
+    fn a_deleted_message_keeps_its_place_and_nothing_else() {
+        let book = Book {
+            accepted: vec![(2, 10), (3, 11), (4, 12)],
+            deleting: vec![10, 11, 12],
+            deleted: vec![10, 11],
+            ..Book::default()
+        };
+        let mut history = entries(&[(1, None), (2, None), (3, Some(11)), (4, Some(12))]);
+        history[1].deleted = true;
+        let found = compare(&history, &book);
+        assert_eq!(
+            (found.missing, found.undeleted),
+            (0, 1),
+            "11 is there still"
+        );
+
+        history[1].deleted = false;
+        assert_eq!(
+            compare(&history, &book).missing,
+            1,
+            "nothing says that 10 is deleted"
+        );
+    }
+
+    #[test]
+    fn the_text_of_an_edit_makes_no_second_message() {
+        let item = |text: &str| -> Item { serde_json::from_str(text).unwrap() };
+        let message = item(r#"{"t":"message","seq":2,"text":"lt a 5 x","deleted":false}"#);
+        assert_eq!(message.entry().number, Some(10));
+        let edit = item(r#"{"t":"event","kind":"edited","seq":3,"text":"lt a 5 x"}"#);
+        assert_eq!(edit.entry().number, None);
     }
 }

@@ -14,6 +14,10 @@ pub(crate) struct Book {
     pub(crate) unknown: Vec<u64>,
     /// Numbers of sends that the server said it did not write.
     pub(crate) unwritten: Vec<u64>,
+    /// Numbers of sends whose message somebody began to delete.
+    pub(crate) deleting: Vec<u64>,
+    /// Numbers of sends whose message was deleted, by the answer.
+    pub(crate) deleted: Vec<u64>,
 }
 
 /// One book for each conversation.
@@ -45,6 +49,16 @@ impl Ledger {
             };
             numbers.push(number);
         });
+    }
+
+    /// Somebody begins to delete the message of a send.
+    pub(crate) fn deleting(&self, conversation: usize, number: u64) {
+        self.write(conversation, |book| book.deleting.push(number));
+    }
+
+    /// The server has answered that it is deleted.
+    pub(crate) fn deleted(&self, conversation: usize, number: u64) {
+        self.write(conversation, |book| book.deleted.push(number));
     }
 
     /// How many were acknowledged in this conversation.

@@ -1,18 +1,21 @@
 //! Sessions that listen: each counts what reaches it, judges the order of each conversation, and
 //! connects again where it left off when its socket ends.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use serde_json::Value;
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::dial::Endpoint;
 use crate::client::failure::Failure;
 use crate::client::socket::{Frame, Session};
+use crate::load::heard::Heard;
 use crate::load::order::{Line, Seen};
 use crate::load::recorder::Recorder;
 use crate::load::tally::{Numbers, Tally};
@@ -22,33 +25,12 @@ use crate::target::Target;
 
 /// Sockets that are opened at the same time.
 const OPENING: usize = 50;
+/// What waits to be said over one socket; more is not said.
+const SAYS_MAX: usize = 16;
 /// First pause before connecting again; doubled up to the longest, and each time a half of it is
 /// chance.
 const PAUSE: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
-
-/// What one session heard, or all of them.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Heard {
-    /// Messages of this run, each counted once.
-    pub(crate) messages: u64,
-    /// Frames for a seq that was there before.
-    pub(crate) doubled: u64,
-    /// Frames that came after a later one.
-    pub(crate) out_of_order: u64,
-    /// Seqs that were not there yet when a later one came.
-    pub(crate) skipped: u64,
-    /// Seqs that `gap` frames said will not come here.
-    pub(crate) told_gaps: u64,
-    /// `gap` frames that took something back.
-    pub(crate) taken_back: u64,
-    /// Seqs that never came.
-    pub(crate) missing: u64,
-    /// Sockets that ended, by close code.
-    pub(crate) closes: BTreeMap<u16, u64>,
-    /// Sessions that went on after that.
-    pub(crate) resumed: u64,
-}
 
 /// What can be seen while they listen.
 #[derive(Debug, Default)]
@@ -66,6 +48,8 @@ pub(crate) struct Listeners {
     sessions: JoinSet<Listener>,
     stop: CancellationToken,
     pub(crate) live: Arc<Live>,
+    /// For each user with a socket, what is to be said over it; in their order.
+    pub(crate) says: Vec<mpsc::Sender<Value>>,
 }
 
 /// What every session needs.
@@ -79,6 +63,8 @@ struct Shared {
 
 struct Listener {
     user: usize,
+    /// What is to be said over the socket.
+    says: mpsc::Receiver<Value>,
     tallies: HashMap<usize, Tally>,
     heard: Heard,
     /// How long the server asks to wait before connecting again.
@@ -110,11 +96,15 @@ impl Listeners {
             .try_collect()
             .await?;
         let mut sessions = JoinSet::new();
+        let mut says = Vec::with_capacity(opened.len());
 
         for (user, session) in opened {
             let tallies = tallies.remove(&user).unwrap_or_default();
+            let (say, said) = mpsc::channel(SAYS_MAX);
+            says.push(say);
             let listener = Listener {
                 user,
+                says: said,
                 tallies,
                 heard: Heard::default(),
                 asked_pause: None,
@@ -126,6 +116,7 @@ impl Listeners {
             sessions,
             stop: shared.stop.clone(),
             live: Arc::clone(&shared.live),
+            says,
         })
     }
 
@@ -237,6 +228,10 @@ impl Listener {
                     Ok(text) => self.take(shared, &text),
                     Err(code) => return Some(code),
                 },
+                Some(frame) = self.says.recv() => {
+                    // A socket that has ended says so by the next frame, which does not come.
+                    drop(session.say(&frame).await);
+                }
                 () = shared.stop.cancelled() => return None,
             }
         }
@@ -261,7 +256,8 @@ impl Listener {
         let Some(tally) = self.tallies.get_mut(&index) else {
             return;
         };
-        let stamp = Stamp::read(&frame.text);
+        // An event may have a text too: that of an edit.
+        let stamp = Stamp::read(&frame.text).filter(|_| frame.t == "message");
         let seen = tally.see(frame.seq, stamp.map(|stamp| stamp.number));
 
         match seen {
@@ -337,22 +333,6 @@ impl Listener {
                 () = shared.stop.cancelled() => return None,
             }
             pause = (pause * 2).min(PAUSE_MAX);
-        }
-    }
-}
-
-impl Heard {
-    fn add(&mut self, other: &Self) {
-        self.messages += other.messages;
-        self.doubled += other.doubled;
-        self.out_of_order += other.out_of_order;
-        self.skipped += other.skipped;
-        self.told_gaps += other.told_gaps;
-        self.taken_back += other.taken_back;
-        self.missing += other.missing;
-        self.resumed += other.resumed;
-        for (code, count) in &other.closes {
-            *self.closes.entry(*code).or_default() += count;
         }
     }
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
+use crate::load::mix::scenario::Mix;
 use crate::load::schedule::Spacing;
 use crate::load::text;
 use crate::load::workload::MEMBERS_MAX;
@@ -49,6 +50,9 @@ pub(crate) struct LoadOptions {
     /// Give each send an Idempotency-Key
     #[arg(long)]
     pub(super) idempotency_keys: bool,
+    /// What people do beside sending: chat, or the file of a scenario [default: nothing]
+    #[arg(long, value_name = "chat|FILE")]
+    pub(super) mix: Option<Mix>,
     /// Seed of all chance: who is in which conversation, who sends when
     #[arg(long, value_name = "NUMBER", default_value_t = 1)]
     pub(super) seed: u64,
@@ -109,6 +113,7 @@ impl LoadOptions {
             timeout_s: timeout.as_secs_f64(),
             idempotency_keys: self.idempotency_keys,
             seed: self.seed,
+            mix: self.mix.as_ref().map(|mix| mix.name.clone()),
         })
     }
 }

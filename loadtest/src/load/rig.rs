@@ -2,19 +2,21 @@
 //! listen, a sender.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::load::ledger::Ledger;
 use crate::load::listener::Listeners;
+use crate::load::mix::actions::Actions;
 use crate::load::options::{LoadOptions, allow_files};
+use crate::load::pacer::{Driven, Pacer};
 use crate::load::recorder::Recorder;
+use crate::load::run::Run;
 use crate::load::sampler::{Sampler, Views};
 use crate::load::schedule::Schedule;
-use crate::load::sender::{Driven, Sender};
+use crate::load::sender::Sender;
 use crate::load::snapshot::{Snapshot, wait_for_lag};
 use crate::load::workload::Workload;
 use crate::progress::Progress;
@@ -52,13 +54,16 @@ impl Rig {
         stop: &CancellationToken,
     ) -> Result<Self, String> {
         let narrow = |number: u64| usize::try_from(number).map_err(|error| error.to_string());
+        if options.mix.is_some() && !target.protocol.has_seqs() {
+            return Err("--mix is for Rookery alone: leave it or --peer out".to_owned());
+        }
         allow_files(settings.online + settings.in_flight_max)?;
 
         let (users, online) = (narrow(settings.users)?, narrow(settings.online)?);
         let each = narrow(settings.conversations)?;
-        let run = run_name()?;
+        let name = run_name()?;
         let mut workload = Workload::plan(
-            &run,
+            &name,
             (users, online),
             (&options.members, each),
             options.seed,
@@ -77,24 +82,18 @@ impl Rig {
 
         let listeners = Listeners::open(&target, &workload, &recorder).await?;
         let ledger = Arc::new(Ledger::new(workload.conversations.len()));
-        let sender = Arc::new(Sender {
+        let run = Run {
             target: Arc::clone(&target),
             workload: Arc::clone(&workload),
             recorder: Arc::clone(&recorder),
             ledger: Arc::clone(&ledger),
-            begun,
-            payload: options.payload,
-            keys: options.idempotency_keys,
-            in_flight_max: options.in_flight,
-            gate: Arc::new(Semaphore::new(narrow(settings.in_flight_max)?)),
-            number: AtomicU64::new(0),
-            stop: stop.clone(),
-        });
+        };
+        let sender = sender(run, options, (begun, stop), &listeners)?;
 
         let scraper = Arc::new(Scraper::new(&target));
         let sampler = Sampler::start(Views {
             recorder: Arc::clone(&recorder),
-            sender: Some(Arc::clone(&sender)),
+            pacer: Some(Arc::clone(&sender.pacer)),
             live: Some(Arc::clone(&listeners.live)),
             scraper: Arc::clone(&scraper),
             progress: Arc::clone(progress),
@@ -124,10 +123,39 @@ impl Rig {
             self.options.spacing,
             self.options.seed ^ 1,
         );
-        self.sender
-            .drive(self.recorder.now_us(), schedule, self.timeout)
+        let from_us = self.recorder.now_us();
+        self.drive(from_us, (rate, self.options.warm_up), schedule)
             .await?;
         Ok(())
+    }
+
+    /// Sends by the schedule, and does what people do beside it.
+    async fn drive(
+        &self,
+        from_us: u64,
+        (rate, length): (f64, Duration),
+        schedule: Schedule,
+    ) -> Result<Driven, String> {
+        let sending = self.sender.drive(from_us, schedule, self.timeout);
+        let Some(actions) = &self.sender.actions else {
+            return sending.await;
+        };
+
+        let seed = self.options.seed ^ actions.number.load(Ordering::Relaxed) ^ 3;
+        let rate = rate * actions.mix.for_each_message();
+        let beside = Schedule::new(rate, length, self.options.spacing, seed);
+        let acting = actions.drive(from_us, beside, self.timeout);
+        let (driven, ()) = tokio::try_join!(sending, acting)?;
+        Ok(driven)
+    }
+
+    /// Waits until what is in flight is done: a request ends with its timeout, and a little more.
+    async fn settle(&self) {
+        let patience = self.timeout + Duration::from_secs(1);
+        self.sender.pacer.settle(patience).await;
+        if let Some(actions) = &self.sender.actions {
+            actions.pacer.settle(patience).await;
+        }
     }
 
     /// Sends at this rate for so long and waits until all is answered and delivered; what was
@@ -136,6 +164,9 @@ impl Rig {
         self.sampler.due(rate);
         let from_us = self.recorder.now_us();
         self.recorder.measure_from(from_us)?;
+        if let Some(actions) = &self.sender.actions {
+            actions.counts.begin();
+        }
 
         let (scraper, redis) = (Arc::clone(&self.scraper), self.target.redis.clone());
         let before = tokio::spawn(async move { Snapshot::take(&scraper, &redis).await });
@@ -146,13 +177,9 @@ impl Rig {
             .seed
             .wrapping_add(self.sender.number.load(Ordering::Relaxed).wrapping_mul(2));
         let schedule = Schedule::new(rate, length, self.options.spacing, seed);
-        let driven = self.sender.drive(from_us, schedule, self.timeout).await?;
+        let driven = self.drive(from_us, (rate, length), schedule).await?;
         self.sampler.due(0.0);
-
-        // A request ends with its timeout; a little more, so that none is left.
-        self.sender
-            .settle(self.timeout + Duration::from_secs(1))
-            .await;
+        self.settle().await;
         self.listeners
             .wait_for(self.deliveries_expected(), QUIET, self.options.patience)
             .await;
@@ -180,7 +207,7 @@ impl Rig {
                 .as_secs_f64()
         };
 
-        let measured_s = if self.sender.stop.is_cancelled() {
+        let measured_s = if self.sender.pacer.stop.is_cancelled() {
             Duration::from_micros(totals.last_answer_us.saturating_sub(from_us))
                 .as_secs_f64()
                 .max(1e-3)
@@ -212,6 +239,11 @@ impl Rig {
             deliver: Latency::of(&deliver),
             by_members: figures::by_members(&totals, &self.workload.sizes),
             errors: figures::errors(&totals.errors),
+            actions: self
+                .sender
+                .actions
+                .as_ref()
+                .map_or_else(Vec::new, |actions| actions.counts.figures()),
             distribution: figures::Distribution {
                 post: figures::distribution(&totals.post),
                 deliver: figures::distribution(&deliver),
@@ -229,6 +261,26 @@ impl Rig {
         };
         self.workload.conversations.iter().enumerate().map(of).sum()
     }
+}
+
+/// Those who send, and those who do other things beside it.
+fn sender(
+    run: Run,
+    options: &LoadOptions,
+    (begun, stop): (Instant, &CancellationToken),
+    listeners: &Listeners,
+) -> Result<Arc<Sender>, String> {
+    let pacer = || Pacer::new(begun, options.in_flight, stop.clone());
+    let actions = match options.mix.clone() {
+        None => None,
+        Some(mix) => {
+            let says = listeners.says.clone();
+            let each = (options.payload, options.seed);
+            let actions = Actions::new((mix, run.clone()), pacer()?, says, each);
+            Some(Arc::new(actions))
+        }
+    };
+    Ok(Arc::new(Sender::new(run, pacer()?, options, actions)))
 }
 
 /// A name that no other run has; what runs longer than this program keeps the conversations of

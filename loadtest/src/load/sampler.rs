@@ -8,8 +8,8 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::load::listener::Live;
+use crate::load::pacer::Pacer;
 use crate::load::recorder::Recorder;
-use crate::load::sender::Sender;
 use crate::load::snapshot::Snapshot;
 use crate::progress::Progress;
 use crate::report::figures::{self, Latency, Second, float};
@@ -33,7 +33,7 @@ pub(crate) struct Sampler {
 /// Where it looks.
 pub(crate) struct Views {
     pub(crate) recorder: Arc<Recorder>,
-    pub(crate) sender: Option<Arc<Sender>>,
+    pub(crate) pacer: Option<Arc<Pacer>>,
     pub(crate) live: Option<Arc<Live>>,
     pub(crate) scraper: Arc<Scraper>,
     pub(crate) progress: Arc<Progress>,
@@ -91,7 +91,7 @@ async fn look(views: Views, seconds: Arc<Mutex<Vec<Second>>>, rate: Arc<AtomicU6
             deliveries: float(interval.deliver.len()) / passed,
             errors: figures::errors(&interval.errors),
             late: interval.late,
-            in_flight: views.sender.as_ref().map_or(0, |sender| sender.in_flight()),
+            in_flight: views.pacer.as_ref().map_or(0, |pacer| pacer.in_flight()),
             sockets: views
                 .live
                 .as_ref()

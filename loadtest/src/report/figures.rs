@@ -33,6 +33,9 @@ pub(crate) struct Load {
     pub(crate) by_members: Vec<MembersLoad>,
     /// Sends that failed.
     pub(crate) errors: Vec<ErrorCount>,
+    /// What people did beside sending, by kind; empty without a scenario.
+    #[serde(default)]
+    pub(crate) actions: Vec<ActionLoad>,
     /// Distributions of the latencies.
     pub(crate) distribution: Distribution,
     /// What the server used, if its processes tell.
@@ -79,7 +82,23 @@ pub(crate) struct MembersLoad {
     pub(crate) deliver: Latency,
 }
 
-/// Sends that failed alike.
+/// What people did beside sending, of one kind.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ActionLoad {
+    /// Its word in scenarios.
+    pub(crate) kind: String,
+    /// How many were answered, or said over a socket, which has no answer.
+    pub(crate) done: u64,
+    /// How many were due when there was nothing to do them to, or nobody who could.
+    pub(crate) passed_over: u64,
+    /// From the moment one was due to its answer.
+    pub(crate) latency: Latency,
+    /// Those that failed.
+    pub(crate) errors: Vec<ErrorCount>,
+}
+
+/// Sends, or other things, that failed alike.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ErrorCount {
@@ -235,6 +254,9 @@ pub(crate) struct Audit {
     pub(crate) history_unwritten: u64,
     /// In the history, without a clear answer before: allowed.
     pub(crate) history_unknown: u64,
+    /// In the history with its text, though the answer said that it is deleted.
+    #[serde(default)]
+    pub(crate) history_undeleted: u64,
     /// Sessions that listened.
     pub(crate) sessions: u64,
     /// Messages that sessions got, of the whole run.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+mod actions;
 #[cfg(test)]
 pub(crate) mod example;
 pub(crate) mod figures;
@@ -124,6 +125,8 @@ pub(crate) struct Settings {
     pub(crate) idempotency_keys: bool,
     /// The seed of all chance.
     pub(crate) seed: u64,
+    /// The scenario of what people do beside sending, if there is one.
+    pub(crate) mix: Option<String>,
 }
 
 impl Report {

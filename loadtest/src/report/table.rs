@@ -2,7 +2,7 @@
 
 use crate::report::figures::{Idle, Latency, Load, Ramp};
 use crate::report::wording::{count, errors, mebibytes, ms, whole};
-use crate::report::{Peer, Report, Verdict, ratios};
+use crate::report::{Peer, Report, Verdict, actions, ratios};
 
 /// The whole table.
 pub(crate) fn render(report: &Report) -> String {
@@ -79,8 +79,11 @@ fn steady(lines: &mut Vec<String>, load: &Load) {
         }
     }
 
+    lines.extend(actions::latencies(&load.actions));
+
     lines.push(String::new());
     lines.push(format!("  errors       {}", errors(&load.errors)));
+    lines.extend(actions::failures(&load.actions));
     cost(lines, load);
 }
 
@@ -316,7 +319,7 @@ fn verdict(lines: &mut Vec<String>, verdict: &Verdict) {
     lines.push(format!("  {word}"));
 }
 
-fn latency(name: &str, latency: &Latency) -> String {
+pub(super) fn latency(name: &str, latency: &Latency) -> String {
     format!(
         "  {name:<22}{:>11}{:>10}{:>10}{:>10}{:>10}{:>10}",
         whole(latency.count),

@@ -55,6 +55,10 @@ fn faults_of(audit: &Audit) -> Vec<String> {
         "messages are in the history though the answer said that nothing was written",
     );
     fault(
+        audit.history_undeleted,
+        "messages are in the history with their text though the answer said that they are deleted",
+    );
+    fault(
         audit.missing,
         "deliveries never reached their session (lost)",
     );

@@ -37,6 +37,8 @@ pub(crate) enum Break {
     WriteTwice,
     /// Refused with `unavailable`, which says that nothing was written, and written all the same.
     WriteRefused,
+    /// A deletion is answered, and the message stays as it is.
+    KeepDeleted,
     /// Every send waits for the one before for this long: far slower than the schedule.
     Slow,
 }
@@ -116,6 +118,15 @@ async fn answer(
             }
             Ok(write(&shared, &name, body["text"].as_str().unwrap()))
         }
+        (Method::DELETE, ["v1", "messages", id]) => {
+            if shared.broken != Break::KeepDeleted {
+                delete(&shared, id);
+            }
+            Ok(Response::builder()
+                .status(204)
+                .body(Full::default())
+                .unwrap())
+        }
         (Method::GET, ["v1", "conversations", name, "events"]) => {
             Ok(page(&shared, name, request.uri().query()))
         }
@@ -165,7 +176,19 @@ fn write(shared: &Shared, name: &str, text: &str) -> Response<Full<Bytes>> {
         }
         _ => {}
     }
-    json_answer(StatusCode::CREATED, &json!({"seq": seq}))
+    json_answer(
+        StatusCode::CREATED,
+        &json!({"seq": seq, "id": format!("{name}.{seq}")}),
+    )
+}
+
+/// Its id says where it is.
+fn delete(shared: &Shared, id: &str) {
+    let (name, seq) = id.rsplit_once('.').unwrap();
+    let mut conversations = shared.conversations.lock().unwrap();
+    let history = &mut conversations.get_mut(name).unwrap().history;
+    let message = history.iter_mut().find(|(at, _)| at.to_string() == seq);
+    message.unwrap().1 = Some(String::new());
 }
 
 fn page(shared: &Shared, name: &str, query: Option<&str>) -> Response<Full<Bytes>> {
@@ -180,7 +203,10 @@ fn page(shared: &Shared, name: &str, query: Option<&str>) -> Response<Full<Bytes
         .iter()
         .filter(|(seq, _)| *seq > after)
         .take(200)
-        .map(|(seq, text)| json!({"seq": seq, "text": text}))
+        .map(|(seq, text)| {
+            let deleted = text.as_ref().is_some_and(String::is_empty);
+            json!({"seq": seq, "text": text, "deleted": deleted})
+        })
         .collect();
     let last = items
         .last()
