@@ -127,7 +127,7 @@ def talk(url, bearer, number):
         if status == 201 and turn % 5 == 0:
             at = f"/messages/{message['id']}"
             for path in (f"/conversations/{name}", f"/conversations/{name}/messages?limit=20", f"/conversations/{name}/events?after=1",
-                         f"/conversations/{name}/watermarks", "/conversations", at, f"{at}/receipts"):
+                         f"/conversations/{name}/watermarks", "/conversations", at, f"{at}/receipts", f"{at}/reactions"):
                 client.ask("GET", path)
             client.ask("PUT", f"{at}/reaction", {"reaction": 10084})
             client.ask("DELETE", f"{at}/reaction")

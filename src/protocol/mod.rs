@@ -19,7 +19,7 @@ pub(crate) use page::{EventsPage, HistoryPage, Page};
 pub(crate) use participant::{Ban, BanBody, Participant, ParticipantBody, Role};
 pub(crate) use patch::Patch;
 pub(crate) use presence::{Presence, PresencePage};
-pub(crate) use receipt::{Receipt, Watermark};
+pub(crate) use receipt::{Reaction, Receipt, Watermark};
 pub(crate) use settings::{ChangedSettings, Settings, SettingsChange, SettingsGiven, Whom};
 
 pub(crate) mod routes;

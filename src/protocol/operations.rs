@@ -34,6 +34,7 @@ impl Operation {
             Self::EditMessage => &messages::EDIT_MESSAGE,
             Self::DeleteMessage => &messages::DELETE_MESSAGE,
             Self::ShowReceipts => &messages::SHOW_RECEIPTS,
+            Self::ListReactions => &messages::LIST_REACTIONS,
             Self::React => &messages::REACT,
             Self::TakeReactionBack => &messages::TAKE_REACTION_BACK,
             Self::MarkRead => &messages::MARK_READ,

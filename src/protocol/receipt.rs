@@ -1,4 +1,5 @@
-//! Receipts: what became of a message at each participant, and how far each one got.
+//! Receipts: what became of a message at each participant, how they reacted to it, and how far each
+//! one got.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -24,6 +25,17 @@ pub(crate) struct Receipt {
     pub read_at: Option<u64>,
     /// The newest of these changes, in unix milliseconds.
     pub ts: Option<u64>,
+}
+
+/// The reaction of one user to a message.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct Reaction {
+    /// Whose it is; they may have left.
+    pub user: UserId,
+    /// By convention a Unicode code point.
+    pub reaction: u32,
+    /// When it was set, in unix milliseconds.
+    pub ts: u64,
 }
 
 /// One participant's watermarks in a conversation.

@@ -30,6 +30,7 @@ pub enum Endpoint {
     Presence,
     Message,
     Receipts,
+    Reactions,
     Reaction,
     Read,
     WebSocket,
@@ -59,6 +60,7 @@ pub enum Operation {
     EditMessage,
     DeleteMessage,
     ShowReceipts,
+    ListReactions,
     React,
     TakeReactionBack,
     MarkRead,
@@ -95,7 +97,7 @@ pub(crate) fn match_path(path: &str) -> Option<Matched<'_>> {
 
 impl Endpoint {
     /// Every one there is.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Conversations,
         Self::Conversation,
         Self::Participants,
@@ -108,6 +110,7 @@ impl Endpoint {
         Self::Presence,
         Self::Message,
         Self::Receipts,
+        Self::Reactions,
         Self::Reaction,
         Self::Read,
         Self::WebSocket,
@@ -130,6 +133,7 @@ impl Endpoint {
             Self::Presence => "/conversations/{name}/presence",
             Self::Message => "/messages/{id}",
             Self::Receipts => "/messages/{id}/receipts",
+            Self::Reactions => "/messages/{id}/reactions",
             Self::Reaction => "/messages/{id}/reaction",
             Self::Read => "/messages/{id}/read",
             Self::WebSocket => "/ws",
@@ -161,7 +165,7 @@ impl Endpoint {
 
 impl Operation {
     /// Every one there is.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::CreateConversation,
         Self::ListConversations,
         Self::ShowConversation,
@@ -182,6 +186,7 @@ impl Operation {
         Self::EditMessage,
         Self::DeleteMessage,
         Self::ShowReceipts,
+        Self::ListReactions,
         Self::React,
         Self::TakeReactionBack,
         Self::MarkRead,
@@ -213,6 +218,7 @@ impl Operation {
             Self::EditMessage => (Endpoint::Message, &Method::PATCH),
             Self::DeleteMessage => (Endpoint::Message, &Method::DELETE),
             Self::ShowReceipts => (Endpoint::Receipts, &Method::GET),
+            Self::ListReactions => (Endpoint::Reactions, &Method::GET),
             Self::React => (Endpoint::Reaction, &Method::PUT),
             Self::TakeReactionBack => (Endpoint::Reaction, &Method::DELETE),
             Self::MarkRead => (Endpoint::Read, &Method::POST),
@@ -262,7 +268,7 @@ impl Operation {
 }
 
 /// The value of `Allow` of each endpoint.
-static ALLOWED: LazyLock<[(Endpoint, String); 16]> = LazyLock::new(|| {
+static ALLOWED: LazyLock<[(Endpoint, String); 17]> = LazyLock::new(|| {
     Endpoint::ALL.map(|endpoint| {
         let methods = [
             Method::DELETE,

@@ -47,9 +47,11 @@ pub(crate) fn find(path: &str) -> Option<Route> {
         | Endpoint::Events
         | Endpoint::Watermarks
         | Endpoint::Presence => of_name(first),
-        Endpoint::Message | Endpoint::Receipts | Endpoint::Reaction | Endpoint::Read => {
-            of_message(first)
-        }
+        Endpoint::Message
+        | Endpoint::Receipts
+        | Endpoint::Reactions
+        | Endpoint::Reaction
+        | Endpoint::Read => of_message(first),
         Endpoint::Document => Target::Router,
     };
 
@@ -115,7 +117,7 @@ mod tests {
 
     use super::*;
 
-    const PATHS: [(&str, Endpoint); 13] = [
+    const PATHS: [(&str, Endpoint); 14] = [
         ("/conversations", Endpoint::Conversations),
         ("/conversations/general", Endpoint::Conversation),
         (
@@ -132,6 +134,7 @@ mod tests {
         ("/conversations/general/presence", Endpoint::Presence),
         ("/messages/x", Endpoint::Message),
         ("/messages/x/receipts", Endpoint::Receipts),
+        ("/messages/x/reactions", Endpoint::Reactions),
         ("/messages/x/reaction", Endpoint::Reaction),
         ("/messages/x/read", Endpoint::Read),
         ("/openapi.json", Endpoint::Document),

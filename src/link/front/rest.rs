@@ -66,10 +66,10 @@ impl Call {
     /// The lowest version of the contract that knows what it asks for.
     #[must_use]
     pub fn since(&self) -> u16 {
-        if self.operation == Operation::ShowPresence {
-            7
-        } else {
-            ROUTERS_SINCE
+        match self.operation {
+            Operation::ListReactions => 9,
+            Operation::ShowPresence => 7,
+            _ => ROUTERS_SINCE,
         }
     }
 }

@@ -237,6 +237,7 @@ impl Rest {
             Operation::EditMessage => self.edit_message(&call).await,
             Operation::DeleteMessage => self.delete_message(&call).await,
             Operation::ShowReceipts => self.show_receipts(&call).await,
+            Operation::ListReactions => self.list_reactions(&call).await,
             Operation::React => self.react(&call).await,
             Operation::TakeReactionBack => self.take_reaction_back(&call).await,
             Operation::MarkRead => self.mark_read(&call).await,

@@ -187,6 +187,24 @@ impl Rest {
         }
     }
 
+    pub(super) async fn list_reactions(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
+        let query = call.query()?;
+        let (limit, after): (u32, Option<UserId>) = (query.limit()?, query.user("after")?);
+        let id = call.message_id()?;
+        let asked = Query::Reactions {
+            id,
+            reader: call.user.clone(),
+            after,
+            limit,
+        };
+        match self.query(call, id.slot(), asked).await? {
+            (Found::Reactions(page), freshness) => {
+                Answer::ok(&page)?.with_freshness(freshness, call.strict())
+            }
+            _ => Err(unexpected("reactions")),
+        }
+    }
+
     pub(super) async fn react(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
         let body: ReactionBody = call.json()?;
         call.query()?;

@@ -207,6 +207,10 @@ impl Body {
                 query: Query::Bans { .. },
                 ..
             } => 8,
+            Self::Query {
+                query: Query::Reactions { .. },
+                ..
+            } => 9,
             Self::Balance { .. } => 6,
             Self::Presence { .. }
             | Self::Unwatch { .. }
@@ -374,7 +378,9 @@ mod tests {
     use super::*;
     use crate::ids::{MessageId, Seq, Slot};
     use crate::link::codec::{decode, encode};
-    use crate::protocol::{Conversation, Message, MessageCore, Participant, Role, Settings};
+    use crate::protocol::{
+        Conversation, Message, MessageCore, Page, Participant, Reaction, Role, Settings,
+    };
 
     /// A request of version 1, as it was sent first. Never change it: older nodes send it.
     const REQUEST_V1: &str = "81a75265717565737484a2696407ab646561646c696e655f6d73cd1388ad7461626c655f76657273696f6e03\
@@ -505,7 +511,25 @@ mod tests {
             "to take the data away is not to leave it"
         );
         assert_eq!(since(Command::Edit(edit)), 7);
-        assert_eq!(since(Command::Delete(Delete { message_id, by })), 7);
+        assert_eq!(
+            since(Command::Delete(Delete {
+                message_id,
+                by: by.clone()
+            })),
+            7
+        );
+
+        let page = Query::Reactions {
+            id: message_id,
+            reader: by,
+            after: Some(user("bob")),
+            limit: 10,
+        };
+        let asked = Body::Query {
+            shard: ShardId(1),
+            query: page,
+        };
+        assert_eq!(asked.since(), 9);
     }
 
     #[test]
@@ -576,8 +600,18 @@ mod tests {
 
     #[test]
     fn answers_come_out_as_they_went_in() {
+        let reactions = Page {
+            items: vec![Reaction {
+                user: user("bob"),
+                reaction: 0x1f44d,
+                ts: 7,
+            }],
+            next: Some("bob".to_owned()),
+            partial: false,
+        };
         let outcomes = [
             Outcome::Found(Found::Message(message()), Freshness::Stale { ms: 7 }),
+            Outcome::Found(Found::Reactions(reactions), Freshness::Strict),
             Outcome::Summaries(vec![
                 Ok(vec![Some(item()), None]),
                 Err(ShardError::NotOwner),

@@ -20,7 +20,7 @@ pub(super) const LIMIT: Parameter = Parameter {
     },
     about: "Items of the page.",
 };
-/// Page of participants, watermarks or receipts.
+/// Page of participants, watermarks, receipts, reactions or bans.
 pub(super) const LIMIT_OF_USERS: Parameter = Parameter {
     name: "limit",
     kind: Kind::Limit {

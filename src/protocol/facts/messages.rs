@@ -6,7 +6,7 @@ use schemars::SchemaGenerator;
 use crate::problem::Code;
 use crate::protocol::facts::common::{AFTER_USER, LIMIT_OF_USERS, NO_CONTENT, REPEATED};
 use crate::protocol::facts::form::{Facts, Success};
-use crate::protocol::{EditBody, Message, Page, ReactionBody, Receipt, SendBody};
+use crate::protocol::{EditBody, Message, Page, Reaction, ReactionBody, Receipt, SendBody};
 
 pub(in crate::protocol) const SEND_MESSAGE: Facts = Facts {
     summary: "Send a message",
@@ -80,6 +80,18 @@ pub(in crate::protocol) const SHOW_RECEIPTS: Facts = Facts {
         SchemaGenerator::subschema_for::<Page<Receipt>>,
     )],
     refusals: &[Code::NotSender],
+};
+
+pub(in crate::protocol) const LIST_REACTIONS: Facts = Facts {
+    summary: "List the reactions to a message",
+    about: "For every participant: who reacted, by name, those who have left included. Of a deleted message there are none.",
+    query: &[LIMIT_OF_USERS, AFTER_USER],
+    body: None,
+    successes: &[Success::read(
+        "A page.",
+        SchemaGenerator::subschema_for::<Page<Reaction>>,
+    )],
+    refusals: &[],
 };
 
 pub(in crate::protocol) const REACT: Facts = Facts {

@@ -8,8 +8,8 @@ use crate::ids::{ConversationName, MessageId, Seq, UserId};
 use crate::protocol::routes::Operation;
 use crate::protocol::{
     Ban, Conversation, ConversationItem, EventKind, EventsPage, HistoryPage, ListItem, Message,
-    MessageCore, Page, Participant, Presence, PresencePage, Receipt, Role, ServerFrame, Settings,
-    Watermark, Whom,
+    MessageCore, Page, Participant, Presence, PresencePage, Reaction, Receipt, Role, ServerFrame,
+    Settings, Watermark, Whom,
 };
 
 /// A request id.
@@ -182,6 +182,11 @@ pub(super) fn answer(operation: Operation) -> Option<Value> {
                 partial: false
             })
         }
+        Operation::ListReactions => json!(page_of(Reaction {
+            user: user("bob")?,
+            reaction: THUMB_UP,
+            ts: NOW_MS,
+        })),
         _ => return None,
     })
 }

@@ -27,7 +27,11 @@ fn tag_of(operation: Operation) -> &'static str {
     match operation.place().0 {
         Endpoint::WebSocket => "sessions",
         Endpoint::Document => "document",
-        Endpoint::Message | Endpoint::Receipts | Endpoint::Reaction | Endpoint::Read => "messages",
+        Endpoint::Message
+        | Endpoint::Receipts
+        | Endpoint::Reactions
+        | Endpoint::Reaction
+        | Endpoint::Read => "messages",
         _ => "conversations",
     }
 }

@@ -176,6 +176,14 @@ pub(crate) enum Query {
         after: Option<UserId>,
         limit: u32,
     },
+    /// Reactions to a message, by the name of who reacted. Since version 9 of the peer contract.
+    /// Answer: [`Found::Reactions`].
+    Reactions {
+        id: MessageId,
+        reader: UserId,
+        after: Option<UserId>,
+        limit: u32,
+    },
     /// What the list of conversations shows, for names that are all of this shard; in the order
     /// asked, `None` where the reader is no participant (any more). Answer: [`Found::Summaries`].
     Summaries {
@@ -252,6 +260,7 @@ pub(crate) enum Found {
     Watermarks(crate::protocol::Page<crate::protocol::Watermark>),
     Message(Message),
     Receipts(crate::protocol::Page<crate::protocol::Receipt>),
+    Reactions(crate::protocol::Page<crate::protocol::Reaction>),
     Summaries(Vec<Option<ConversationItem>>),
     Index {
         items: Vec<IndexItem>,

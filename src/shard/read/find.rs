@@ -87,6 +87,15 @@ impl Inner {
                 let page = self.receipts(id, &reader, (after, limit), reading);
                 Ok(Found::Receipts(page.await?))
             }
+            Query::Reactions {
+                id,
+                reader,
+                after,
+                limit,
+            } => {
+                let page = self.reactions(id, &reader, (after, limit), reading);
+                Ok(Found::Reactions(page.await?))
+            }
             Query::Summaries { names, reader } => {
                 let conversations = names.clone();
                 let touched = self

@@ -209,6 +209,7 @@ async fn a_strict_read_is_served_where_it_can_be() {
         group.path("/watermarks"),
         format!("/v1/messages/{}", sent["id"].as_str().unwrap()),
         format!("/v1/messages/{}/receipts", sent["id"].as_str().unwrap()),
+        format!("/v1/messages/{}/reactions", sent["id"].as_str().unwrap()),
     ] {
         let answer = group
             .admin

@@ -9,7 +9,7 @@ use crate::support::eventually;
 use crate::support::server::{Server, shared};
 
 /// Who does what in the story of the examples, in the order in which it happens.
-const STORY: [(&str, &str); 23] = [
+const STORY: [(&str, &str); 24] = [
     ("createConversation", "alice"),
     ("sendMessage", "alice"),
     ("addParticipants", "alice"),
@@ -20,6 +20,7 @@ const STORY: [(&str, &str); 23] = [
     ("listParticipants", "alice"),
     ("showMessage", "alice"),
     ("showReceipts", "alice"),
+    ("listReactions", "alice"),
     ("showEvents", "alice"),
     ("showWatermarks", "bob"),
     ("showPresence", "alice"),

@@ -69,6 +69,12 @@ impl Talk {
             (&receipt["read"], &receipt["reaction"]),
             (&json!(true), &json!(128_077))
         );
+
+        let path = format!("/v1/messages/{}/reactions", message.text("id"));
+        let page = reader.get(&path).await.expect(200);
+        let of = |item: &Value| (item.text("user").to_owned(), item.number("reaction"));
+        let items: Vec<_> = page.list("items").iter().map(of).collect();
+        assert_eq!(items, [(group.members[1].user().to_owned(), 128_077)]);
     }
 
     async fn changed_are_in(&self, server: &Server, at: usize) {

@@ -77,6 +77,27 @@ async fn a_node_that_does_not_own_the_shard_says_who_does(by: By) {
     );
 }
 
+#[tokio::test]
+async fn a_node_of_the_version_before_is_not_asked_for_reactions_and_its_link_lives() {
+    let old = Config {
+        newest: 8,
+        ..Config::front()
+    };
+    let bench = Bench::with(By::Socket, Config::front(), old).await;
+    let connection = bench.open().await;
+    let reactions = Call {
+        operation: Operation::ListReactions,
+        ..call("", "")
+    };
+    let refused = bench.link.call(reactions, soon()).await;
+    assert!(matches!(refused, Err(Failure::NotSent(_))), "{refused:?}");
+
+    let known = bench.link.call(call("", ""), soon()).await;
+    assert!(matches!(known, Ok(Answer::Told(_))), "{known:?}");
+    assert_eq!(bench.say(Some(connection), 1), Ok(connection));
+    assert_eq!(bench.noted.calls(), 1);
+}
+
 #[test]
 fn a_frame_of_the_first_version_with_routers_is_read_as_ever_and_unknown_fields_are_skipped() {
     let later = serde_json::json!([

@@ -137,6 +137,12 @@ async fn an_id_that_is_none_names_no_message() {
             Code::MessageUnknown
         );
         assert_eq!(
+            face.request("GET", &format!("/v1/messages/{id}/reactions"))
+                .code()
+                .await,
+            Code::MessageUnknown
+        );
+        assert_eq!(
             face.request("POST", &format!("/v1/messages/{id}/read"))
                 .code()
                 .await,

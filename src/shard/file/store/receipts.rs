@@ -7,7 +7,9 @@ use sqlx::{Row, SqliteConnection};
 
 use crate::ids::{ConversationName, MessageId, Seq, UserId};
 use crate::protocol;
-use crate::shard::file::store::columns::{int, json, message_id, optional, seq, small, user};
+use crate::shard::file::store::columns::{
+    int, json, message_id, number, optional, seq, small, user,
+};
 use crate::shard::file::store::{Located, Marks, Store, StoreError};
 
 const MARKS: &str = "SELECT participant, delivered, read FROM watermarks WHERE conversation = ?";
@@ -26,6 +28,10 @@ const RECEIPTS: &str = "SELECT p.participant, r.reaction, r.ts, \
     LEFT JOIN reactions AS r ON r.message_id = ?3 AND r.participant = p.participant \
     WHERE p.conversation = ?1 AND p.participant > ?4 AND p.joined_seq < ?2 AND p.participant <> ?5 \
     ORDER BY p.participant LIMIT ?6";
+// Its key is what is asked and sorted by; the row of the message comes first, and is one.
+pub(super) const REACTIONS_PAGE: &str = "SELECT r.participant, r.reaction, r.ts FROM messages AS m \
+    CROSS JOIN reactions AS r ON r.message_id = m.id \
+    WHERE m.id = ?1 AND m.deleted_by IS NULL AND r.participant > ?2 ORDER BY r.participant LIMIT ?3";
 
 const ACQUAINTED: &str = "SELECT p.participant FROM participants AS p WHERE p.conversation = ?1 AND ( \
     EXISTS (SELECT 1 FROM watermarks AS w WHERE w.conversation = p.conversation AND w.participant = p.participant \
@@ -38,7 +44,7 @@ const ACQUAINTED: &str = "SELECT p.participant FROM participants AS p WHERE p.co
 
 /// Every read of this file, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const READS: [&str; 5] = [MARKS, REACTIONS, PAGE, RECEIPTS, ACQUAINTED];
+pub(super) const READS: [&str; 6] = [MARKS, REACTIONS, PAGE, RECEIPTS, REACTIONS_PAGE, ACQUAINTED];
 
 impl Store {
     /// Every watermark of a conversation.
@@ -178,6 +184,33 @@ impl Store {
             .bind(limit);
         let rows = self.read(query.fetch_all(self.readers())).await?;
         rows.iter().map(|row| receipt(id, row)).collect()
+    }
+
+    /// Reactions to one message by name after `after`, whether or not who reacted has left since.
+    /// Of a deleted one none.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub(crate) async fn reactions_page(
+        &self,
+        id: MessageId,
+        after: Option<&UserId>,
+        limit: u32,
+    ) -> Result<Vec<protocol::Reaction>, StoreError> {
+        let query = sqlx::query(REACTIONS_PAGE)
+            .bind(id.as_bytes().as_slice())
+            .bind(after.map_or("", UserId::as_str))
+            .bind(limit);
+        let rows = self.read(query.fetch_all(self.readers())).await?;
+
+        let one = |row| {
+            Ok(protocol::Reaction {
+                user: user(row, 0)?,
+                reaction: small(row, 1)?,
+                ts: number(row, 2)?,
+            })
+        };
+        rows.iter().map(one).collect()
     }
 }
 

@@ -58,6 +58,12 @@ async fn what_cannot_be_merged_waits_for_the_worker_and_says_so_when_it_does_not
         after: None,
         limit: 10,
     };
+    let reactions = Query::Reactions {
+        id: fresh.core.id,
+        reader: user("bob"),
+        after: None,
+        limit: 10,
+    };
 
     let marks = Query::Watermarks {
         name: conversation("c"),
@@ -83,7 +89,12 @@ async fn what_cannot_be_merged_waits_for_the_worker_and_says_so_when_it_does_not
         fresh.core.seq
     );
 
-    for query in [receipts.clone(), marks.clone(), list.clone()] {
+    for query in [
+        receipts.clone(),
+        reactions.clone(),
+        marks.clone(),
+        list.clone(),
+    ] {
         assert_eq!(code(bench.query(query).await), Code::Lagging);
     }
 
@@ -99,7 +110,7 @@ async fn what_cannot_be_merged_waits_for_the_worker_and_says_so_when_it_does_not
 
     bench.log.stall_reads(false);
     bench.applied().await;
-    for query in [receipts, marks, list, message] {
+    for query in [receipts, reactions, marks, list, message] {
         assert!(bench.query(query).await.is_ok());
     }
 

@@ -34,6 +34,13 @@ async fn whoever_is_no_participant_cannot_tell_what_exists() {
                 limit: 1,
             };
             assert_eq!(code(bench.query(receipts).await), Code::MessageUnknown);
+            let reactions = Query::Reactions {
+                id,
+                reader: user(reader),
+                after: None,
+                limit: 1,
+            };
+            assert_eq!(code(bench.query(reactions).await), Code::MessageUnknown);
         }
         for name in ["c", "nowhere"] {
             assert_eq!(code(bench.view(name, reader).await), Code::NotParticipant);
@@ -220,6 +227,21 @@ async fn what_has_no_seq_is_not_given_to_a_reader_who_is_removed_while_it_is_gat
 
     assert_eq!(
         code(removed_meanwhile(receipts).await),
+        Code::MessageUnknown
+    );
+
+    let reactions = |message: &Message| {
+        let (id, reader) = (message.core.id, user("bob"));
+        Query::Reactions {
+            id,
+            reader,
+            after: None,
+            limit: 10,
+        }
+    };
+
+    assert_eq!(
+        code(removed_meanwhile(reactions).await),
         Code::MessageUnknown
     );
 

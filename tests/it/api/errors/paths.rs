@@ -19,6 +19,7 @@ async fn what_is_not_allowed_tells_what_is() {
         (group.path("/watermarks"), &["GET", "HEAD"]),
         (of_message(""), &["DELETE", "GET", "HEAD", "PATCH"]),
         (of_message("/receipts"), &["GET", "HEAD"]),
+        (of_message("/reactions"), &["GET", "HEAD"]),
         (of_message("/reaction"), &["DELETE", "PUT"]),
         (of_message("/read"), &["POST"]),
     ] {
@@ -83,6 +84,7 @@ async fn unknown_query_parameters_are_400_everywhere() {
         group.path("/watermarks"),
         message_path.clone(),
         format!("{message_path}/receipts"),
+        format!("{message_path}/reactions"),
     ] {
         group.admin.get(&path).await.expect(200);
         group

@@ -204,6 +204,9 @@ async fn late_reactions_and_receipts_of_a_deleted_message_are_shown_nowhere() {
         (None, Some(START + 10), Some(START + 10))
     );
 
+    let page = store.reactions_page(id(2), None, 9).await;
+    assert_eq!(page.expect("reads"), []);
+
     let rows = sqlx::query("SELECT reaction FROM receipts WHERE message_id = ?")
         .bind(id(2).as_bytes().as_slice())
         .fetch_all(store.readers())

@@ -43,6 +43,7 @@ mod heads;
 mod histories;
 mod indexes;
 mod plans;
+mod reactions;
 mod said;
 mod unread;
 mod watermarks;

@@ -58,3 +58,23 @@ async fn no_statement_scans_a_table() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_page_of_reactions_reads_the_rows_of_that_page_alone() {
+    let folder = folder();
+    let store = open(folder.path(), "s3.db").await;
+    let plan = format!("EXPLAIN QUERY PLAN {}", receipts::REACTIONS_PAGE);
+    let steps = sqlx::query(AssertSqlSafe(plan))
+        .fetch_all(store.readers())
+        .await
+        .expect("a plan");
+    let details: Vec<String> = steps.iter().map(|step| step.get("detail")).collect();
+    assert_eq!(
+        details,
+        [
+            "SEARCH m USING INDEX messages_by_id (id=?)",
+            "SEARCH r USING PRIMARY KEY (message_id=? AND participant>?)",
+        ],
+        "in the order of the key, so that nothing is sorted"
+    );
+}
