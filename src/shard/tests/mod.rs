@@ -55,6 +55,7 @@ mod outbox;
 mod outcomes;
 mod quiet;
 mod random;
+mod reactions;
 mod reads;
 mod receipts;
 mod roles;
