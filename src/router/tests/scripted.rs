@@ -57,6 +57,14 @@ impl Node {
     pub(super) async fn scripted(
         script: impl Fn(usize, &Seen) -> Reply + Send + Sync + 'static,
     ) -> Self {
+        Self::of_version(link::PEER_VERSION, script).await
+    }
+
+    /// Speaks no newer contract than this one.
+    pub(super) async fn of_version(
+        newest: u16,
+        script: impl Fn(usize, &Seen) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let seen = Arc::<Mutex<Vec<Seen>>>::default();
@@ -64,7 +72,7 @@ impl Node {
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(follow(
-                    node_at(&address),
+                    (node_at(&address), newest),
                     stream,
                     Arc::clone(&script),
                     Arc::clone(&all),
@@ -108,7 +116,7 @@ type Script = dyn Fn(usize, &Seen) -> Reply + Send + Sync;
 
 /// Takes what a router opens.
 pub(super) async fn follow(
-    node: NodeId,
+    (node, newest): (NodeId, u16),
     stream: TcpStream,
     script: Arc<Script>,
     all: Arc<Mutex<Vec<Seen>>>,
@@ -120,7 +128,10 @@ pub(super) async fn follow(
         key: key(),
     };
 
-    let config = link::Config::front();
+    let config = link::Config {
+        newest,
+        ..link::Config::front()
+    };
     let (proven, socket) = accept_link(&us, &config, stream)
         .await
         .expect("a router with the key");
