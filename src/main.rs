@@ -32,7 +32,9 @@ fn main() -> ExitCode {
         Ok(Invocation::Cluster(settings, secrets)) => {
             answered("cluster", process::cluster::run(&settings, &secrets))
         }
-        Ok(Invocation::Check(settings)) => answered("check", process::check::run(&settings)),
+        Ok(Invocation::Check(settings, secrets)) => {
+            answered("check", process::check::run(&settings, &secrets))
+        }
         Ok(Invocation::Backup(settings, secrets)) => {
             finished(process::backup::run(&settings, &secrets))
         }

@@ -56,8 +56,10 @@ pub(super) enum Sub {
     /// Make an empty data folder of a backup, for `rookery dev` or for a node, with the same number
     /// of shards or another.
     Restore(Box<RestoreSettings>),
-    /// Compare the replicas of each shard of a running cluster. Exit code 1 when some differ or
-    /// cannot be compared.
+    /// Compare the replicas of each shard of a running cluster, memberships with lists, heads with
+    /// files, counts with rows; mend what can be derived again. Exit code 1 when something differs
+    /// or cannot be compared.
+    #[command(after_help = SECRETS_HELP)]
     Check(CheckSettings),
     /// Print a token for a user, signed with the shared secret.
     #[command(after_help = SECRETS_HELP)]

@@ -28,8 +28,8 @@ pub enum Invocation {
     Backup(Box<BackupSettings>, Secrets),
     /// Make the folder of a process of a copy.
     Restore(Box<RestoreSettings>),
-    /// Compare the replicas of a running cluster.
-    Check(CheckSettings),
+    /// Compare what a running cluster keeps in several places.
+    Check(CheckSettings, Secrets),
     /// Make a token.
     Token(TokenSettings, Secrets),
     /// Tell the client contract.
@@ -68,7 +68,7 @@ impl Invocation {
             Some(Sub::Cluster(settings)) => Ok(Self::Cluster(settings, secrets)),
             Some(Sub::Backup(settings)) => Ok(Self::Backup(settings, secrets)),
             Some(Sub::Restore(settings)) => Ok(Self::Restore(settings)),
-            Some(Sub::Check(settings)) => Ok(Self::Check(settings)),
+            Some(Sub::Check(settings)) => Ok(Self::Check(settings, secrets)),
             Some(Sub::Token(settings)) => Ok(Self::Token(settings, secrets)),
             Some(Sub::Openapi) => Ok(Self::Openapi),
         }

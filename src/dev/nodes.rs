@@ -20,9 +20,10 @@ use crate::ids::{NodeId, ShardId};
 use crate::link::proof::ClusterKey;
 use crate::log::Identity;
 use crate::log::embedded::EmbeddedLog;
+use crate::node::audit::AuditOrder;
 use crate::node::link::replica::ReplicaAsk;
 use crate::node::{self, Beside, Listeners, Node, Setup};
-use crate::operations::{self, Backing, Cluster, ClusterNode, Digesting, Subject};
+use crate::operations::{self, Auditing, Backing, Cluster, ClusterNode, Digesting, Subject};
 use crate::router::Router;
 
 /// Nodes that hold a shard: its owner alone.
@@ -121,6 +122,10 @@ impl Subject for Process {
     fn backup(&self, shard: ShardId, ask: ReplicaAsk) -> Backing {
         // Whichever: it asks the owner.
         operations::backup::ask_of(self.nodes.first().cloned(), shard, ask)
+    }
+
+    fn audit(&self, shard: ShardId, order: AuditOrder) -> Auditing {
+        operations::audit::ask_of(self.nodes.first().cloned(), shard, order)
     }
 
     fn key(&self) -> Option<ClusterKey> {

@@ -16,6 +16,7 @@ use crate::cluster::table::reach::Reach;
 use crate::cluster::table::{NodeAddresses, Table};
 use crate::ids::{NodeId, ShardId};
 use crate::link::front::server::FrontServer;
+use crate::node::audit::Audit;
 use crate::node::context::{Life, Setup};
 use crate::node::custody::gauges;
 use crate::node::custody::observe::Observer;
@@ -55,6 +56,7 @@ pub struct Node {
     opener: Opener,
     observer: Observer,
     steering: Steering,
+    audit: Audit,
     life: Life,
     ready: AtomicBool,
     // Held until the node is closed.
@@ -136,6 +138,7 @@ impl Node {
 
         Ok(Self {
             steering: Steering::new(&setup, &owners),
+            audit: Audit::new(&setup, &owners),
             id: setup.id,
             addresses,
             hub,
@@ -292,6 +295,12 @@ impl Node {
     /// How each node that the table names stands; `None` for one that does not answer in time.
     pub async fn standings(&self, deadline: Instant) -> BTreeMap<NodeId, Option<NodeStanding>> {
         self.owners.standings(deadline).await
+    }
+
+    /// Compares what is kept in several places, by way of this node.
+    #[must_use]
+    pub(crate) fn audit(&self) -> &Audit {
+        &self.audit
     }
 
     /// What may be asked of the cluster by way of this node.

@@ -37,3 +37,5 @@ pub(crate) mod steering;
 pub mod standby;
 
 pub(crate) mod outbox;
+
+pub(crate) mod audit;

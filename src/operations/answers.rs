@@ -6,11 +6,11 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tokio::sync::Semaphore;
 
-use crate::operations::backup;
 use crate::operations::control;
 use crate::operations::digest;
 use crate::operations::responses::{TEXT, json, refused, response, verdict};
 use crate::operations::setup::Setup;
+use crate::operations::{audit, backup};
 
 /// Answers what has to be waited for, and all else.
 pub(super) async fn answer_request(
@@ -32,6 +32,9 @@ pub(super) async fn answer_request(
 
     if let Some(shard) = backup::shard_asked(path) {
         return backup::serve(&setup.subject, request, shard).await;
+    }
+    if let Some(shard) = audit::shard_asked(path) {
+        return audit::serve(&setup.subject, request, shard).await;
     }
     if path == "/cluster" && query == Some("whole") && method == Method::GET {
         return json(&setup.subject.whole().await);

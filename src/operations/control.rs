@@ -159,7 +159,7 @@ pub(super) async fn answer<B>(
                    of both machines must agree to a minute";
         return line(StatusCode::UNAUTHORIZED, why);
     }
-    let Some(by) = named(request, "by").map_or_else(|| Some("somebody".to_owned()), is_name) else {
+    let Some(by) = asked_by(request) else {
         return line(
             StatusCode::BAD_REQUEST,
             "by=NAME is at most 128 of A-Z a-z 0-9 . _ @ : -",
@@ -212,6 +212,11 @@ fn named<'r, B>(request: &'r Request<B>, name: &str) -> Option<&'r str> {
         .split('&')
         .filter_map(|pair| pair.split_once('='));
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// Who asks; `None` when that is no name.
+pub(super) fn asked_by<B>(request: &Request<B>) -> Option<String> {
+    named(request, "by").map_or_else(|| Some("somebody".to_owned()), is_name)
 }
 
 /// A name that may stand in a log line, if it is one.

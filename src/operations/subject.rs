@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 use crate::ids::{NodeId, ShardId};
 use crate::link::proof::ClusterKey;
 use crate::log::Identity;
+use crate::node::audit::{AuditOrder, AuditPage};
 use crate::node::link::handing::BalancePlan;
 use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
 use crate::operations::change::Change;
@@ -18,8 +19,15 @@ use crate::operations::told::Cluster;
 pub(super) const NO_NODE: &str =
     "this process changes no cluster: ask the operations port of a node of a cluster";
 
+/// What one says that has no node in it.
+const HAS_NO_NODE: &str =
+    "this process has no node: ask the operations port of a node, or of `rookery dev`";
+
 /// An answer to a backup on its way, or one sentence why there is none.
 pub(crate) type Backing = BoxFuture<'static, Result<(Identity, ReplicaAnswer), String>>;
+
+/// A page of an audit on its way, or one sentence why there is none.
+pub(crate) type Auditing = BoxFuture<'static, Result<AuditPage, String>>;
 
 /// The process as its operations port tells it. Called on the thread of the port: must not wait.
 pub(crate) trait Subject: fmt::Debug + Send + Sync + 'static {
@@ -57,9 +65,13 @@ pub(crate) trait Subject: fmt::Debug + Send + Sync + 'static {
     /// What the owner of a shard answers to what a backup asks, and of which cluster it is; else
     /// one sentence why there is no answer.
     fn backup(&self, _shard: ShardId, _ask: ReplicaAsk) -> Backing {
-        let why =
-            "this process has no node: ask the operations port of a node, or of `rookery dev`";
-        std::future::ready(Err(why.to_owned())).boxed()
+        std::future::ready(Err(HAS_NO_NODE.to_owned())).boxed()
+    }
+
+    /// What a step of an audit of a shard finds, and mends if that is asked for; else one sentence
+    /// why it cannot be told.
+    fn audit(&self, _shard: ShardId, _order: AuditOrder) -> Auditing {
+        std::future::ready(Err(HAS_NO_NODE.to_owned())).boxed()
     }
 
     /// What whoever changes something, or reads messages, has to prove; without one nobody may.

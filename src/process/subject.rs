@@ -14,10 +14,11 @@ use crate::cluster::waiting::{Waiting, Watched};
 use crate::ids::{NodeId, ShardId};
 use crate::link::proof::ClusterKey;
 use crate::node::Node;
+use crate::node::audit::AuditOrder;
 use crate::node::link::handing::BalancePlan;
 use crate::node::link::replica::ReplicaAsk;
 use crate::operations::change::Change;
-use crate::operations::{self, Backing, Cluster, ClusterNode, Digesting, Subject};
+use crate::operations::{self, Auditing, Backing, Cluster, ClusterNode, Digesting, Subject};
 
 /// Each node tells how it stands within this time, or is not waited for.
 const ASKED_WITHIN: Duration = Duration::from_secs(2);
@@ -154,6 +155,10 @@ impl Subject for NodeSubject {
 
     fn backup(&self, shard: ShardId, ask: ReplicaAsk) -> Backing {
         operations::backup::ask_of(self.node.get().cloned(), shard, ask)
+    }
+
+    fn audit(&self, shard: ShardId, order: AuditOrder) -> Auditing {
+        operations::audit::ask_of(self.node.get().cloned(), shard, order)
     }
 
     fn key(&self) -> Option<ClusterKey> {

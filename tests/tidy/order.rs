@@ -68,7 +68,7 @@ pub(crate) const ORDER: [(&str, &[&str]); 14] = [
         "shard/read",
         &[
             "paging", "shown", "barrier", "bans", "presence", "events", "message", "history",
-            "receipts", "find", "admit",
+            "receipts", "audit", "find", "admit",
         ],
     ),
     (
@@ -102,6 +102,7 @@ pub(crate) const ORDER: [(&str, &[&str]); 14] = [
             "standby",
             "context",
             "agreed",
+            "audit",
             "custody",
             "steering",
             "parts",

@@ -208,7 +208,7 @@ impl Body {
                 ..
             } => 8,
             Self::Query {
-                query: Query::Reactions { .. },
+                query: Query::Audit(_) | Query::Reactions { .. },
                 ..
             } => 9,
             Self::Balance { .. } => 6,
@@ -471,7 +471,7 @@ mod tests {
 
     #[test]
     fn what_an_older_version_would_not_know_or_leave_out_is_asked_of_newer_nodes_only() {
-        use crate::shard::command::{Delete, Edit, Patch, Send};
+        use crate::shard::command::{AuditAsk, Delete, Edit, Patch, Send};
 
         let since = |command| {
             Body::Execute {
@@ -530,6 +530,50 @@ mod tests {
             query: page,
         };
         assert_eq!(asked.since(), 9);
+
+        let audit = Body::Query {
+            shard: ShardId(1),
+            query: Query::Audit(AuditAsk::Ends),
+        };
+        assert_eq!(audit.since(), 9);
+    }
+
+    #[test]
+    fn an_audit_is_read_as_it_was_written() {
+        use crate::shard::command::{AuditAsk, AuditTold, Moment, Pair, Row, Stand};
+
+        let pair = Pair {
+            user: user("alice"),
+            conversation: name("general"),
+        };
+        let ask = AuditAsk::Members {
+            after: Some(pair.clone()),
+            limit: 3,
+        };
+        let read: Query = decode(&encode(&Query::Audit(ask.clone())).expect("it is written"))
+            .expect("it is read");
+        assert!(matches!(read, Query::Audit(read) if read == ask));
+
+        let moment = Moment { seq: Seq(5), at: 7 };
+        let stand = Stand {
+            joined: Some(moment),
+            last: None,
+        };
+        let row = Row {
+            seq: Seq(5),
+            joined: true,
+        };
+        for told in [
+            AuditTold::Members {
+                members: vec![(pair.clone(), stand)],
+                next: Some(pair),
+            },
+            AuditTold::Rows(vec![None, Some(row)]),
+        ] {
+            let outcome = Outcome::Found(Found::Audit(told.clone()), Freshness::Strict);
+            let back = decode(&encode(&outcome).expect("it is written")).expect("it is read");
+            assert!(matches!(back, Outcome::Found(Found::Audit(back), _) if back == told));
+        }
     }
 
     #[test]

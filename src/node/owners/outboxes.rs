@@ -18,6 +18,36 @@ impl Owners {
     pub(crate) async fn outboxes_clear(&self, to: ShardId, deadline: Instant) -> bool {
         let items = self.map().all().map(|from| (from, to)).collect();
         let requests = AtomicU32::new(0);
+        let answers = self.asked_outboxes(items, &requests, deadline).await;
+        let result = result_of(&answers);
+        telemetry::LIST_PROOFS.add(1, &[("result", result)]);
+        telemetry::LIST_PROOF_REQUESTS.record(f64::from(requests.into_inner()), &[]);
+        result == PROVEN
+    }
+
+    /// Of each way, from a conversations' shard to a users' shard, whether everything that was
+    /// acknowledged there before the call has arrived. False where its owner cannot say so by the
+    /// deadline.
+    pub(in crate::node) async fn outboxes_delivered(
+        &self,
+        ways: Vec<(ShardId, ShardId)>,
+        deadline: Instant,
+    ) -> Vec<bool> {
+        let answers = self
+            .asked_outboxes(ways, &AtomicU32::new(0), deadline)
+            .await;
+        answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or(false))
+            .collect()
+    }
+
+    async fn asked_outboxes(
+        &self,
+        ways: Vec<(ShardId, ShardId)>,
+        requests: &AtomicU32,
+        deadline: Instant,
+    ) -> Vec<Result<bool, Problem>> {
         let build = |parts| {
             requests.fetch_add(1, Ordering::Relaxed);
             Body::Outboxes { parts }
@@ -26,11 +56,7 @@ impl Owners {
             Outcome::Outboxes(parts) => Some(parts),
             _ => None,
         };
-        let answers = self.in_rounds(items, deadline, build, unpack).await;
-        let result = result_of(&answers);
-        telemetry::LIST_PROOFS.add(1, &[("result", result)]);
-        telemetry::LIST_PROOF_REQUESTS.record(f64::from(requests.into_inner()), &[]);
-        result == PROVEN
+        self.in_rounds(ways, deadline, build, unpack).await
     }
 }
 

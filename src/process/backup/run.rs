@@ -9,9 +9,8 @@ use serde::Serialize;
 use crate::clock::Clock;
 use crate::cluster::map::ShardMap;
 use crate::config::backup::{BackupAsk, BackupSettings};
-use crate::config::secrets::{CLUSTER_KEY, Secrets};
+use crate::config::secrets::Secrets;
 use crate::ids::ShardId;
-use crate::link::proof::ClusterKey;
 use crate::log::Identity;
 use crate::node::folder::FolderLock;
 use crate::output;
@@ -20,9 +19,10 @@ use crate::process::backup::copy::{Copied, Copying, PAUSE, limiter};
 use crate::process::backup::folder::seal;
 use crate::process::backup::manifest::{Manifest, ShardCopy};
 use crate::process::backup::verify;
-use crate::process::cluster::call::{Place, key_in};
+use crate::process::cluster::call::Place;
+use crate::process::cluster::key_of;
 use crate::process::cluster::whole;
-use crate::process::{cluster_key, files, on_this_thread};
+use crate::process::on_this_thread;
 
 /// Copies of one shard that are begun at most, when each comes to nothing though some of it was
 /// read.
@@ -78,7 +78,7 @@ impl Line<'_> {
 
 async fn take(settings: &BackupSettings, secrets: &Secrets, to: &Path) -> Result<(), String> {
     let places = Place::all(settings.cluster.as_deref(), &settings.operations)?;
-    let key = key(settings, secrets)?;
+    let key = key_of(settings.cluster.as_deref(), &settings.data, secrets)?;
     let lock =
         FolderLock::take(to).map_err(|why| why.replacen("data folder", "backup folder", 1))?;
     let former = Manifest::read(to).map_err(|why| format!("{why}; give another --to"))?;
@@ -264,18 +264,5 @@ fn tell_end(identity: Identity, copies: &[(ShardCopy, bool)], json: bool) {
             "The backup of cluster {cluster} is whole: {copied} shards were copied ({new} bytes), {unchanged} are unchanged \
              ({old} bytes).\n"
         ));
-    }
-}
-
-/// The key that is given, or that of the folder.
-fn key(settings: &BackupSettings, secrets: &Secrets) -> Result<ClusterKey, String> {
-    match (&settings.cluster, &secrets.cluster_key) {
-        (Some(folder), _) => key_in(folder),
-        (None, Some(_)) => cluster_key(secrets),
-        (None, None) if settings.data.join(files::CLUSTER_KEY).exists() => key_in(&settings.data),
-        (None, None) => Err(format!(
-            "no key: set {CLUSTER_KEY} or {CLUSTER_KEY}_FILE as for the nodes, or give the data folder of `rookery dev` with \
-             --data"
-        )),
     }
 }

@@ -1,4 +1,4 @@
-//! `rookery check`: whether the replicas of each shard hold the same. Reads only, one shard after
+//! Whether the replicas of each shard hold the same, by their digests. Reads only, one shard after
 //! the other.
 
 use std::collections::BTreeMap;
@@ -6,13 +6,11 @@ use std::time::Duration;
 
 use http::Method;
 
-use crate::config::check::CheckSettings;
 use crate::ids::NodeId;
 use crate::operations::{AppliedTail, ClusterShard, ShardDigest};
 use crate::output;
 use crate::process::cluster::call::Place;
-use crate::process::cluster::{first, understood, whole};
-use crate::process::on_this_thread;
+use crate::process::cluster::{first, understood};
 
 /// How often replicas are asked again that stood at different places, because somebody writes
 /// meanwhile.
@@ -32,25 +30,17 @@ enum Verdict {
     Unknown(String),
 }
 
-/// Compares. True when all replicas could be compared and hold the same.
-///
-/// # Errors
-/// One clear line: nobody answers.
-pub fn run(settings: &CheckSettings) -> Result<bool, String> {
-    on_this_thread(check(settings))?
-}
-
-async fn check(settings: &CheckSettings) -> Result<bool, String> {
-    let places = Place::all(settings.cluster.as_deref(), &settings.operations)?;
+/// Compares, and prints what differs. True when all replicas could be compared and hold the same.
+pub(super) async fn compare(places: &[Place], shards: &[ClusterShard], pause: Duration) -> bool {
     let (mut equal, mut differ, mut unknown) = (0, 0, 0);
-    for shard in whole(&places).await?.shards {
-        let mut verdict = one(&places, &shard).await;
+    for shard in shards {
+        let mut verdict = one(places, shard).await;
         for _ in 1..ATTEMPTS {
             if !matches!(verdict, Verdict::Unknown(_)) {
                 break;
             }
             tokio::time::sleep(AGAIN).await;
-            verdict = one(&places, &shard).await;
+            verdict = one(places, shard).await;
         }
         match verdict {
             Verdict::Equal => equal += 1,
@@ -63,14 +53,14 @@ async fn check(settings: &CheckSettings) -> Result<bool, String> {
                 output::print(&format!("shard {}: not compared: {why}\n", shard.shard));
             }
         }
-        tokio::time::sleep(settings.pause).await;
+        tokio::time::sleep(pause).await;
     }
 
     output::print(&format!(
         "{equal} shards have replicas that hold the same, {differ} have not, {unknown} were not \
          compared.\n"
     ));
-    Ok(differ == 0 && unknown == 0)
+    differ == 0 && unknown == 0
 }
 
 /// Asks all replicas of a shard once.

@@ -1,17 +1,19 @@
 //! Asks the cluster: whichever of its operations ports answers, with the proof of the cluster key
 //! where something is changed.
 
+use std::path::Path;
+
 use http::{Method, StatusCode};
 use serde::de::DeserializeOwned;
 
 use crate::clock::Clock;
 use crate::config::ask::AskSettings;
-use crate::config::secrets::Secrets;
+use crate::config::secrets::{CLUSTER_KEY, Secrets};
 use crate::link::proof::ClusterKey;
 use crate::operations::{Cluster, control};
 use crate::process::cluster::call::{self, Place, call};
 use crate::process::cluster::who::who;
-use crate::process::cluster_key;
+use crate::process::{cluster_key, files};
 
 /// What an operations port told in JSON.
 ///
@@ -66,6 +68,27 @@ impl<'a> Asker<'a> {
             Some(folder) => call::key_in(folder),
             None => cluster_key(self.secrets),
         }
+    }
+}
+
+/// The cluster key: that of a folder of `scripts/cluster`, the one that is given, or that of the
+/// data folder of `rookery dev`.
+///
+/// # Errors
+/// One clear line: there is none, or it cannot be one.
+pub(in crate::process) fn key_of(
+    cluster: Option<&Path>,
+    data: &Path,
+    secrets: &Secrets,
+) -> Result<ClusterKey, String> {
+    match (cluster, &secrets.cluster_key) {
+        (Some(folder), _) => call::key_in(folder),
+        (None, Some(_)) => cluster_key(secrets),
+        (None, None) if data.join(files::CLUSTER_KEY).exists() => call::key_in(data),
+        (None, None) => Err(format!(
+            "no key: set {CLUSTER_KEY} or {CLUSTER_KEY}_FILE as for the nodes, or give the data folder of `rookery dev` with \
+             --data"
+        )),
     }
 }
 

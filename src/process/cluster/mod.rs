@@ -3,7 +3,8 @@
 
 pub use ask::run;
 
-pub(in crate::process) use asker::{first, understood, whole};
+pub(in crate::process) use asker::{first, key_of, understood, whole};
+pub(in crate::process) use who::who;
 
 pub(in crate::process) mod call;
 

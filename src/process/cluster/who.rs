@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt as _;
 use crate::process::advertise::host_name;
 
 /// The user and the host, as `anna@desk`; of a user whom this machine knows by number only, that.
-pub(super) fn who() -> String {
+pub(in crate::process) fn who() -> String {
     let user = std::fs::metadata("/proc/self")
         .map(|own| own.uid())
         .map_or_else(|_| "somebody".to_owned(), user_of);

@@ -1,10 +1,13 @@
 //! The domain's words: what can be asked of a shard and what it answers. Everything here can travel
 //! over a link, so fields are only ever added, with a default.
 
+mod audit;
+
 mod writes;
 
 mod words;
 
+pub(crate) use self::audit::{AuditAsk, AuditTold, Differing, Moment, Pair, Row, Stand};
 pub(crate) use self::words::{
     Around, Command, CreateKeyUse, Done, Found, HistoryQuery, Interest, Query, ShardError,
     Subscribed, core_of,

@@ -10,6 +10,7 @@ use crate::problem::Problem;
 use crate::protocol::{
     Conversation, ConversationItem, JsonObject, Message, MessageCore, Participant,
 };
+use crate::shard::command::audit::{AuditAsk, AuditTold};
 use crate::shard::command::writes::{
     Add, Ban, Create, Delete, Delivered, Edit, MarkRead, React, Remove, Send, SetParticipant,
     Typing, Unban, Update,
@@ -213,6 +214,8 @@ pub(crate) enum Query {
         name: ConversationName,
         reader: UserId,
     },
+    /// What an audit compares. Since version 9 of the peer contract. Answer: [`Found::Audit`].
+    Audit(AuditAsk),
 }
 
 /// Which page of a history, nearest to a seq.
@@ -269,6 +272,7 @@ pub(crate) enum Found {
     CreateKey(Option<CreateKeyUse>),
     Acquainted(Vec<UserId>),
     Bans(crate::protocol::Page<crate::protocol::Ban>),
+    Audit(AuditTold),
 }
 
 /// What a key created.

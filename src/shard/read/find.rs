@@ -21,7 +21,11 @@ impl From<StoreError> for ShardError {
 }
 
 impl Inner {
-    #[expect(clippy::too_many_lines, reason = "one arm for each query")]
+    #[expect(
+        clippy::too_many_lines,
+        clippy::cognitive_complexity,
+        reason = "one arm for each query"
+    )]
     pub(in crate::shard) async fn find(
         &self,
         query: Query,
@@ -135,9 +139,11 @@ impl Inner {
             } => Ok(Found::Bans(
                 Box::pin(self.bans((&name, &reader), (after.as_ref(), limit), reading)).await?,
             )),
-            Query::Acquainted { name, reader } => Ok(Found::Acquainted(
-                Box::pin(self.acquainted(&name, &reader, reading)).await?,
-            )),
+            Query::Acquainted { name, reader } => {
+                let acquainted = Box::pin(self.acquainted(&name, &reader, reading)).await;
+                acquainted.map(Found::Acquainted)
+            }
+            Query::Audit(ask) => Box::pin(self.audit(ask, reading)).await.map(Found::Audit),
         }
     }
 

@@ -24,6 +24,8 @@ mod receipts;
 
 mod bans;
 
+mod audit;
+
 pub(super) mod presence;
 
 mod admit;

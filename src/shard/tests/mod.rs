@@ -39,6 +39,7 @@ use crate::shard::write::subscriptions::Subscriber;
 
 mod adopt;
 mod asking;
+mod audit;
 mod bench;
 mod bounds;
 mod commands;

@@ -33,6 +33,7 @@ mod writer;
 mod handle;
 
 // What is read, by subject.
+mod audit;
 mod bans;
 mod conversations;
 mod history;
@@ -47,11 +48,12 @@ mod seen;
 pub(crate) mod tests;
 
 pub(crate) use applying::mark;
+pub(crate) use audit::DENSE_SEQS;
 pub(crate) use config::{Config, Progress};
 pub(crate) use error::{OpenError, StoreError};
 pub(crate) use handle::Store;
 pub(crate) use history::Past;
 pub(crate) use rows::{
-    ApplyEntry, HeadRow, HeldMessage, HistoryRead, KEPT_MAX, Kept, KeptEntry, KeyRow, Located,
-    Marks, Member, OutboxRow, ShownMessage, UsedKey,
+    ApplyEntry, Counted, HeadRow, HeldMessage, HistoryRead, KEPT_MAX, Kept, KeptEntry, KeyRow,
+    Located, Marks, Member, OutboxRow, ShownMessage, UsedKey,
 };

@@ -171,3 +171,27 @@ pub(crate) struct ApplyEntry {
     /// Verbatim.
     pub bytes: Bytes,
 }
+
+/// What a conversation's row says in numbers, each with what its rows say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Counted {
+    pub conversation: ConversationName,
+    pub last_seq: Seq,
+    /// Of its messages and events.
+    pub highest_seq: Seq,
+    /// How many of the newest seqs have a message or an event.
+    pub dense: u64,
+    /// Told, and there.
+    pub participants: (u32, u32),
+    /// Told, and there.
+    pub bans: (u32, u32),
+    /// Whether readers or muted ones left, told, and whether there are some.
+    pub keeps: (bool, bool),
+    pub admin_takes_part: bool,
+    /// Participants who joined at a seq that is not there yet.
+    pub joined_later: u32,
+    /// Watermarks at a seq that is not there yet.
+    pub marks_later: u32,
+    /// Reactions to messages that are not there.
+    pub reactions_astray: u32,
+}

@@ -14,6 +14,8 @@ mod creating;
 
 mod view;
 
+mod differing;
+
 #[cfg(test)]
 mod tests;
 

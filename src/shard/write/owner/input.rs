@@ -21,6 +21,7 @@ use crate::shard::file::store::{
 };
 use crate::shard::replicas::Following;
 use crate::shard::write::fate::Fate;
+use crate::shard::write::head::Head;
 use crate::shard::write::subscriptions::{Subscriber, SubscriberId};
 
 /// A write as the loop takes it: names resolved.
@@ -218,6 +219,15 @@ pub(in crate::shard) enum Admission {
     Stranger(Ticket),
 }
 
+/// A head in memory of which the file has everything.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::shard) enum Settled {
+    /// There is no such conversation.
+    Absent,
+    /// As it stands.
+    Head(Box<Head>),
+}
+
 /// What comes into the loop.
 #[derive(Debug)]
 pub(in crate::shard) enum Input {
@@ -265,6 +275,10 @@ pub(in crate::shard) enum Input {
         answer: oneshot::Sender<Result<(Present, bool), Problem>>,
     },
     Unwatch(SubscriberId, Vec<UserId>),
+    /// The head of a conversation, if it is in memory and the file has everything of it.
+    Settled(ConversationName, oneshot::Sender<Option<Settled>>),
+    /// Such a head is dropped.
+    Refill(ConversationName),
     Forget(SubscriberId),
     OutboxDelivered(OutboxPosition),
     /// Keys that clients used before the shard was opened; `last`: there are no more.

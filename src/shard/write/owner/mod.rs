@@ -54,13 +54,16 @@ mod applied;
 mod commit;
 mod taking_back;
 
+mod audited;
 mod eviction;
 mod holding;
 mod housekeeping;
 mod time;
 
 pub(in crate::shard) use decide::message_unknown;
-pub(in crate::shard) use input::{Accepted, Admission, Asked, Change, Input, Ticket, Want, Write};
+pub(in crate::shard) use input::{
+    Accepted, Admission, Asked, Change, Input, Settled, Ticket, Want, Write,
+};
 pub(in crate::shard) use keys::StampedKey;
 pub(crate) use memory::HeadMemory;
 pub(in crate::shard) use running::spawn;

@@ -93,6 +93,8 @@ impl Owner {
                 answer.send(self.presence_of(by.as_ref(), &users)).ok();
             }
             Input::Unwatch(subscriber, users) => self.presences.unwatch(subscriber, &users),
+            Input::Settled(name, answer) => drop(answer.send(self.settled(&name))),
+            Input::Refill(name) => self.refill(&name),
             Input::Forget(subscriber) => self.subscriptions.forget(subscriber),
             Input::OutboxDelivered(upto) => {
                 self.outbox_progress = self.outbox_progress.max(Some(upto))
