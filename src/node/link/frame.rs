@@ -471,7 +471,7 @@ mod tests {
 
     #[test]
     fn what_an_older_version_would_not_know_or_leave_out_is_asked_of_newer_nodes_only() {
-        use crate::shard::command::{AuditAsk, Delete, Edit, Patch, Send};
+        use crate::shard::command::{Delete, Edit, Patch, Send};
 
         let since = |command| {
             Body::Execute {
@@ -511,31 +511,26 @@ mod tests {
             "to take the data away is not to leave it"
         );
         assert_eq!(since(Command::Edit(edit)), 7);
-        assert_eq!(
-            since(Command::Delete(Delete {
-                message_id,
-                by: by.clone()
-            })),
-            7
-        );
+        assert_eq!(since(Command::Delete(Delete { message_id, by })), 7);
+    }
 
-        let page = Query::Reactions {
-            id: message_id,
-            reader: by,
+    #[test]
+    fn a_query_of_the_ninth_version_is_asked_of_newer_nodes_only() {
+        use crate::shard::command::AuditAsk;
+
+        let reactions = Query::Reactions {
+            id: MessageId::new(1, Slot(77), 5),
+            reader: user("alice"),
             after: Some(user("bob")),
             limit: 10,
         };
-        let asked = Body::Query {
-            shard: ShardId(1),
-            query: page,
-        };
-        assert_eq!(asked.since(), 9);
-
-        let audit = Body::Query {
-            shard: ShardId(1),
-            query: Query::Audit(AuditAsk::Ends),
-        };
-        assert_eq!(audit.since(), 9);
+        for query in [reactions, Query::Audit(AuditAsk::Ends)] {
+            let asked = Body::Query {
+                shard: ShardId(1),
+                query,
+            };
+            assert_eq!(asked.since(), 9);
+        }
     }
 
     #[test]
