@@ -119,22 +119,16 @@ impl Sender {
         user: usize,
         stamp: Stamp,
     ) -> Result<Accepted, Failure> {
-        let unsent = |detail: String| Failure::transport(Fault::Connect, detail);
-        let name = self.run.workload.user(user).map_err(unsent)?;
-        let token = self.run.target.tokens.of(name).await.map_err(unsent)?;
         let path = format!("/v1/conversations/{conversation}/messages");
-        let mut ask = Ask::post(path, token, stamp.body(self.payload));
-
-        ask.key = self
+        let key = self
             .keys
             .then(|| format!("{conversation}-{}", stamp.number));
-        let answer = self
-            .run
-            .target
-            .pool(user)
-            .map_err(unsent)?
-            .succeed(&ask)
-            .await?;
+        let ask = |token| Ask {
+            key,
+            ..Ask::post(path, token, stamp.body(self.payload))
+        };
+
+        let answer = self.run.succeed(user, ask).await?;
         serde_json::from_slice(&answer)
             .map_err(|error| Failure::transport(Fault::Broken, error.to_string()))
     }

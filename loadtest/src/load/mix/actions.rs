@@ -12,7 +12,7 @@ use rand::{Rng as _, SeedableRng as _};
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
-use crate::client::failure::{Failure, Fault};
+use crate::client::failure::Failure;
 use crate::client::http::Ask;
 use crate::load::mix::counts::{Counts, Outcome};
 use crate::load::mix::recent::{Message, Recent};
@@ -261,17 +261,14 @@ impl Actions {
         (method, path): (Method, String),
         body: Option<&Value>,
     ) -> Result<bool, Failure> {
-        let unsent = |detail: String| Failure::transport(Fault::Connect, detail);
-        let name = self.run.workload.user(user).map_err(unsent)?;
-        let ask = Ask {
+        let ask = |token| Ask {
             method,
             path,
-            token: self.run.target.tokens.of(name).await.map_err(unsent)?,
+            token,
             body: body.map_or_else(Bytes::new, |body| Bytes::from(body.to_string())),
             key: None,
         };
-        let pool = self.run.target.pool(user).map_err(unsent)?;
-        pool.succeed(&ask).await?;
+        self.run.succeed(user, ask).await?;
         Ok(true)
     }
 }
