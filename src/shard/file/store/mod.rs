@@ -17,6 +17,7 @@ mod shown;
 // The file, and its one writer.
 pub(in crate::shard) mod aside;
 mod at_rest;
+mod migrations;
 pub(in crate::shard) mod open;
 
 mod applying;

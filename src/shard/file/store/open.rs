@@ -13,10 +13,9 @@ use sqlx::{ConnectOptions, Row};
 use crate::ids::ShardId;
 use crate::log::Identity;
 use crate::shard::file::store::at_rest::OnDemand;
+use crate::shard::file::store::migrations::MIGRATIONS;
 use crate::shard::file::store::writer::shown;
 use crate::shard::file::store::{Config, OpenError, StoreError};
-
-static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// The first SQLite without the WAL-reset corruption.
 const SQLITE_MIN: [u32; 3] = [3, 51, 3];
