@@ -91,10 +91,10 @@ pub(crate) async fn run(options: &Options) -> Result<Outcome, String> {
     stop.cancel();
     report.audit = audit(&mut held, users.len()).await?;
 
-    let growth = all_open
-        .resident_bytes()
-        .zip(before.resident_bytes())
-        .map(|(now, earlier)| now - earlier);
+    let growth = |now: &Snapshot| {
+        let (now, earlier) = (now.resident_bytes()?, before.resident_bytes()?);
+        Some((now - earlier) / float(u64::from(options.sockets)))
+    };
     let sessions = u64::from(options.sockets);
 
     report.idle = Some(Idle {
@@ -107,7 +107,11 @@ pub(crate) async fn run(options: &Options) -> Result<Outcome, String> {
         resident_before_bytes: before.resident_bytes(),
         resident_open_bytes: all_open.resident_bytes(),
         resident_end_bytes: end.resident_bytes(),
-        bytes_per_session: growth.map(|growth| growth / float(sessions)),
+        bytes_per_session: growth(&all_open),
+        kept_bytes_per_session: growth(&end),
+        processes: end
+            .server_since(&before, sessions)
+            .map_or_else(Vec::new, |server| server.processes),
         server_processors: end.server_processors_since(&all_open),
         client: end.client_since(&all_open, sessions),
     });

@@ -181,6 +181,12 @@ fn idle_sessions_stay_open_and_their_memory_is_told() {
     assert_clean(&ran, &report);
     assert_eq!(report["idle"]["open_at_end"], 50, "{}", ran.said());
     assert!(report["idle"]["resident_open_bytes"].as_f64().unwrap() > 1e6);
+    assert!(
+        report["idle"]["processes"][0]["resident_end_bytes"]
+            .as_f64()
+            .unwrap()
+            > 1e6
+    );
     assert_eq!(count(&report["idle"]["open"]["count"]), 50);
 }
 

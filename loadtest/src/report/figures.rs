@@ -227,6 +227,11 @@ pub(crate) struct Idle {
     pub(crate) resident_end_bytes: Option<f64>,
     /// Growth of the resident memory from before to all open, divided by the sessions.
     pub(crate) bytes_per_session: Option<f64>,
+    /// The same to the end: what is kept once the work of subscribing is over.
+    pub(crate) kept_bytes_per_session: Option<f64>,
+    /// Each process of the server: what it had before the first, and at the end.
+    #[serde(default)]
+    pub(crate) processes: Vec<Process>,
     /// Processors that the server kept busy while they were held.
     pub(crate) server_processors: Option<f64>,
     /// What the load test used itself while they were held.

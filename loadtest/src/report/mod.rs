@@ -10,6 +10,7 @@ mod actions;
 pub(crate) mod example;
 pub(crate) mod figures;
 pub(crate) mod html;
+mod idle;
 pub(crate) mod latency;
 pub(crate) mod plots;
 pub(crate) mod ratios;

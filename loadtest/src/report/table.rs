@@ -1,8 +1,8 @@
 //! The report as lines of text.
 
-use crate::report::figures::{Idle, Latency, Load, Ramp};
+use crate::report::figures::{Latency, Load, Ramp};
 use crate::report::wording::{count, errors, mebibytes, ms, whole};
-use crate::report::{Peer, Report, Verdict, actions, ratios};
+use crate::report::{Peer, Report, Verdict, actions, idle, ratios};
 
 /// The whole table.
 pub(crate) fn render(report: &Report) -> String {
@@ -24,7 +24,7 @@ pub(crate) fn render(report: &Report) -> String {
     }
 
     if let Some(figures) = &report.idle {
-        idle(&mut lines, figures);
+        idle::lines(&mut lines, figures);
     }
 
     audit(&mut lines, report);
@@ -186,37 +186,6 @@ fn ramp(lines: &mut Vec<String>, ramp: &Ramp) {
         Some(rate) => format!("  highest rate that held: {} sends/s", count(rate)),
         None => "  no rate held".to_owned(),
     });
-}
-
-fn idle(lines: &mut Vec<String>, idle: &Idle) {
-    lines.push(format!(
-        "  sessions     {} opened in {:.1} s (each p50 {} ms, p99 {} ms), {} open after {:.0} s \
-         more",
-        whole(idle.sessions),
-        idle.opening_s,
-        ms(idle.open.p50_ms),
-        ms(idle.open.p99_ms),
-        whole(idle.open_at_end),
-        idle.held_s
-    ));
-
-    if let Some((before, (open, each))) = idle
-        .resident_before_bytes
-        .zip(idle.resident_open_bytes.zip(idle.bytes_per_session))
-    {
-        lines.push(format!(
-            "  server       {} MiB resident before, {} MiB with them: {:.1} KiB a session",
-            mebibytes(before),
-            mebibytes(open),
-            each / 1024.0
-        ));
-    }
-
-    if let Some(processors) = idle.server_processors {
-        lines.push(format!(
-            "               {processors:.3} processors while they do nothing"
-        ));
-    }
 }
 
 fn audit(lines: &mut Vec<String>, report: &Report) {

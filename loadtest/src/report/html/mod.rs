@@ -121,7 +121,7 @@ mod tests {
         report.ramp = None;
         report.idle = Some(crate::report::Idle {
             sessions: 5_000,
-            bytes_per_session: Some(35_840.0),
+            kept_bytes_per_session: Some(35_840.0),
             ..Default::default()
         });
 

@@ -84,7 +84,7 @@ fn of_idle(tiles: &mut Vec<Tile>, idle: &Idle) {
     ));
     tiles.push(tile("opening", ms(idle.open.p99_ms), "ms p99"));
 
-    if let Some(each) = idle.bytes_per_session {
+    if let Some(each) = idle.kept_bytes_per_session {
         tiles.push(tile(
             "memory",
             format!("{:.1}", each / 1024.0),
