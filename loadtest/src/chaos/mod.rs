@@ -40,6 +40,8 @@ mod slots;
 
 mod trial;
 
+mod upgrade;
+
 mod wire;
 
 /// Something does not hold.
@@ -69,6 +71,8 @@ enum Tool {
     /// Fail Redis over many times in a row, in turn by a kill, by `CLUSTER FAILOVER` and by `CLIENT
     /// KILL`, and ask after each how soon every node renews its leases.
     Failovers(failovers::Wanted),
+    /// Upgrade a running cluster node by node, half of the way back, and to the end, under load.
+    Upgrade(upgrade::Wanted),
     /// Run the scenarios that catch planted bugs, against a program that was built with them.
     Planted(planted::Wanted),
     /// List the faults, and whether this machine can do them.
@@ -104,6 +108,7 @@ pub(crate) async fn run(options: &Options) -> ExitCode {
         None => Box::pin(run::run(&options.run)).await,
         Some(Tool::Outage(wanted)) => Box::pin(outage::run(wanted)).await,
         Some(Tool::Failovers(wanted)) => Box::pin(failovers::run(wanted)).await,
+        Some(Tool::Upgrade(wanted)) => Box::pin(upgrade::run(wanted)).await,
         Some(Tool::Planted(wanted)) => Box::pin(planted::run(wanted)).await,
         Some(Tool::Check { folder }) => report::check(folder),
         Some(Tool::Faults) => {

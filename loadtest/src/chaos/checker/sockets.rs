@@ -5,6 +5,7 @@ use crate::chaos::checker::Checker;
 use crate::chaos::faults::named;
 use crate::chaos::history::Micros;
 use crate::chaos::history::span::Span;
+use crate::chaos::upgrade;
 
 /// Faults that cost sockets: those of routers, and those that clients make themselves.
 const MAY_CLOSE: [&str; 4] = ["kill-router", "drop-sockets", "drop-flood", "slow-readers"];
@@ -35,6 +36,7 @@ impl Checker {
     pub(super) fn fault(&mut self, at: Micros, name: &str, said: &str) {
         let code = match name {
             name if name.starts_with("clock-") => Some(TOKEN_ENDED),
+            upgrade::NODE => return,
             // What is not in the list of faults may do anything.
             name if MAY_CLOSE.contains(&name) || named(name).is_none() => None,
             _ => return,

@@ -240,6 +240,14 @@ impl Site {
         pid_of(&self.folder, name)
     }
 
+    /// The program that a process runs.
+    pub(crate) fn program(&self, name: &str) -> Result<PathBuf, String> {
+        let pid = self
+            .pid(name)
+            .ok_or_else(|| format!("{name} does not run"))?;
+        std::fs::read_link(format!("/proc/{pid}/exe")).map_err(|error| format!("{name}: {error}"))
+    }
+
     /// Sends a signal to those that run.
     pub(crate) fn signal(&self, names: &[String], signal: Signal) {
         for name in names {

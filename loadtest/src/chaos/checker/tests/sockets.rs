@@ -122,6 +122,8 @@ fn a_socket_that_closes_while_only_nodes_fail_is_found() {
             true,
         ),
         ("kill-node", "dropped", false),
+        ("replace-node", "1012", true),
+        ("replace-router", "1012", false),
         (
             "kill-router",
             "Connection reset without closing handshake",
