@@ -30,6 +30,8 @@ mod random;
 
 mod report;
 
+mod restored;
+
 mod row;
 
 mod run;

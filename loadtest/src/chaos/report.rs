@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::chaos::checker::{Checker, Violation};
-use crate::chaos::faults::ALL;
+use crate::chaos::faults::all;
 use crate::chaos::history::{Record, store};
 use crate::chaos::row::Row;
 use crate::chaos::trial::Verdict;
@@ -173,7 +173,7 @@ pub(crate) fn check(folder: &Path) -> Result<bool, String> {
 
 /// Prints all faults.
 pub(crate) fn list_faults() {
-    for fault in ALL {
+    for fault in all() {
         let short = if fault.short { "short" } else { "" };
         let possible = fault
             .possible()

@@ -8,7 +8,7 @@ use clap::Args;
 use crate::chaos::checker::known;
 use crate::chaos::clients::Shape;
 use crate::chaos::faults::schedule::{IN_A_ROW, Schedule};
-use crate::chaos::faults::{ALL, Fault, Need, named};
+use crate::chaos::faults::{Fault, Need, all, named};
 use crate::chaos::random::Random;
 use crate::chaos::row::Row;
 use crate::chaos::site::Plan;
@@ -124,7 +124,7 @@ pub(crate) async fn run(options: &Wanted) -> Result<bool, String> {
 /// The faults that are wanted and possible; rows for those that are not possible.
 fn chosen(options: &Wanted) -> Result<(Vec<Fault>, Vec<Row>), String> {
     let wanted: Vec<Fault> = if options.faults.is_empty() {
-        ALL.into_iter()
+        all()
             .filter(|fault| fault.short || !options.short)
             .collect()
     } else {

@@ -149,11 +149,13 @@ impl Trial {
                     seconds(log),
                     step.fault.name
                 ));
-                log.wrong(
-                    "each fault hits something that matters",
-                    None,
-                    format!("{}: {error}", step.fault.name),
-                );
+                if !log.is_wrong() {
+                    log.wrong(
+                        "each fault hits something that matters",
+                        None,
+                        format!("{}: {error}", step.fault.name),
+                    );
+                }
                 return Ok(row(Some(error)));
             }
         };

@@ -1,6 +1,6 @@
 //! A `rookery dev` of this run's own, in a process and a folder of its own.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -37,7 +37,17 @@ pub(crate) async fn start(
     arguments: &[String],
 ) -> Result<(Started, Found), String> {
     let binary = binary.map_or_else(built_beside_this_program, Ok)?;
-    let mut started = Started::start(&binary, |command| {
+    let folder = tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
+    start_in(folder, &binary, arguments).await
+}
+
+/// The same in a folder in which what it serves may be there already.
+pub(crate) async fn start_in(
+    folder: tempfile::TempDir,
+    binary: &Path,
+    arguments: &[String],
+) -> Result<(Started, Found), String> {
+    let mut started = Started::start_in(folder, binary, |command| {
         command.args([
             "dev",
             "--listen",

@@ -20,7 +20,7 @@ pub(crate) mod dev;
 pub(crate) mod metrics;
 pub(crate) mod peer;
 pub(crate) mod redis;
-mod started;
+pub(crate) mod started;
 
 /// What to load, by flags.
 #[derive(Debug, Args)]

@@ -12,6 +12,9 @@ use serde::de::DeserializeOwned;
 /// How long it may take to stop before it is killed.
 const STOP_MAX: Duration = Duration::from_secs(15);
 
+/// The folder with what it stores, in its own.
+pub(crate) const DATA: &str = "data";
+
 /// The process; it is ended with this value.
 #[derive(Debug)]
 pub(crate) struct Started {
@@ -26,6 +29,15 @@ impl Started {
     pub(crate) fn start(program: &Path, add: impl FnOnce(&mut Command)) -> Result<Self, String> {
         let folder =
             tempfile::tempdir().map_err(|error| format!("no temporary folder: {error}"))?;
+        Self::start_in(folder, program, add)
+    }
+
+    /// The same in a folder in which [`DATA`] may be there already.
+    pub(crate) fn start_in(
+        folder: tempfile::TempDir,
+        program: &Path,
+        add: impl FnOnce(&mut Command),
+    ) -> Result<Self, String> {
         let log =
             std::fs::File::create(folder.path().join("log")).map_err(|error| error.to_string())?;
         let mut command = Command::new(program);
@@ -33,7 +45,7 @@ impl Started {
 
         let child = command
             .arg("--data")
-            .arg(folder.path().join("data"))
+            .arg(folder.path().join(DATA))
             .arg("--ready-file")
             .arg(folder.path().join("ready.json"))
             .stdin(Stdio::null())

@@ -24,6 +24,7 @@ mod operations;
 mod reads;
 mod refusals;
 mod refused;
+mod restored;
 mod session;
 mod sockets;
 mod sure;
@@ -68,6 +69,8 @@ pub(crate) struct Checker {
     /// When a machine was lost for good the last time, and when it came back, if it did.
     gone: Option<Micros>,
     back: Option<Micros>,
+    /// Up to where each conversation was known when the last backup began.
+    backed_up: HashMap<u32, u64>,
     /// What is wrong, the first of it.
     pub(crate) violations: Vec<Violation>,
     /// What was counted.
@@ -174,6 +177,14 @@ impl Checker {
                 last,
             } => self.finish(*at, *conversation, *last),
             Record::Fault { at, name, said } => self.fault(*at, name, said),
+            Record::Backup { .. } => self.backup_begins(),
+            Record::Restored {
+                at,
+                conversation,
+                after,
+                items,
+                end,
+            } => self.restored((*at, *conversation), *after, items, *end),
             Record::Gone { at } => (self.gone, self.back) = (Some(*at), None),
             Record::Back { at } => self.back = Some(*at),
             Record::Wrong {

@@ -1,8 +1,15 @@
 //! All kinds of faults, by name.
 
+use crate::chaos::faults::planned::catalogue::PLANNED;
 use crate::chaos::faults::{Fault, Need};
 
-const fn fault(name: &'static str, need: Need, stays_ms: (u64, u64), about: &'static str) -> Fault {
+/// A fault that is not of the short form.
+pub(super) const fn fault(
+    name: &'static str,
+    need: Need,
+    stays_ms: (u64, u64),
+    about: &'static str,
+) -> Fault {
     Fault {
         name,
         about,
@@ -23,8 +30,8 @@ const fn clock(name: &'static str, about: &'static str) -> Fault {
     fault(name, Need::Program("faketime"), (6_000, 10_000), about)
 }
 
-/// All of them.
-pub(crate) const ALL: [Fault; 46] = [
+/// What breaks by itself: processes, links, disks, clocks.
+const FAILURES: [Fault; 46] = [
     short(fault(
         "kill-node-restart",
         Need::Nothing,
@@ -290,7 +297,12 @@ pub(crate) const ALL: [Fault; 46] = [
     clock("clock-days-behind", "the same with its clock days behind"),
 ];
 
-/// By name.
+/// All of them: what breaks by itself, then what an operator changes meanwhile.
+pub(crate) fn all() -> impl Iterator<Item = Fault> {
+    FAILURES.into_iter().chain(PLANNED)
+}
+
+/// The one of that name.
 pub(crate) fn named(name: &str) -> Option<Fault> {
-    ALL.into_iter().find(|fault| fault.name == name)
+    all().find(|fault| fault.name == name)
 }

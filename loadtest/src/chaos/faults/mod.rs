@@ -9,14 +9,16 @@ use nix::sys::signal::Signal;
 
 use crate::chaos::clients::World;
 use crate::chaos::clients::flood::Flood;
-pub(crate) use crate::chaos::faults::catalogue::{ALL, named};
+pub(crate) use crate::chaos::faults::catalogue::{all, named};
 use crate::chaos::random::Random;
+use crate::chaos::site::backup::Copying;
 use crate::chaos::site::wires::Pair;
 use crate::chaos::site::{Site, disk};
 
 mod catalogue;
 mod inject;
 mod links;
+mod planned;
 pub(crate) mod schedule;
 mod victims;
 
@@ -104,8 +106,19 @@ pub(crate) enum Mend {
     Unwrap(String),
     /// Let a master take writes again.
     TakeWrites(String),
+    /// Once all that was stopped runs again, wait for what was begun before.
+    After(After),
     /// Nothing: all has to be served as it is, before anything else is mended.
     Served,
+}
+
+/// What a change began that goes on when all processes run again.
+#[derive(Debug)]
+pub(crate) enum After {
+    /// A node is being drained; then it may get shards again.
+    Drain(String),
+    /// A backup.
+    Backup(Copying),
 }
 
 /// A fault that has begun.
@@ -130,7 +143,11 @@ impl Field {
         fault: &Fault,
         random: &mut Random,
     ) -> Result<Broken, String> {
-        let broken = self.break_it(fault.name, random).await?;
+        let broken = if planned::is_one(fault.name) {
+            self.change(fault.name, random).await?
+        } else {
+            self.break_it(fault.name, random).await?
+        };
         self.world
             .log
             .fault(fault.name, &format!("begins: {}", broken.said));
@@ -139,7 +156,7 @@ impl Field {
 
     /// Ends it.
     pub(crate) async fn heal(&self, fault: &Fault, broken: Broken) -> Result<(), String> {
-        let mut starts = Vec::new();
+        let (mut starts, mut later) = (Vec::new(), Vec::new());
         for mend in broken.mends {
             match mend {
                 Mend::Start(name) => starts.push(name),
@@ -167,12 +184,16 @@ impl Field {
                         .redis(&master, &["CONFIG", "SET", "min-replicas-to-write", "0"])
                         .await?;
                 }
+                Mend::After(after) => later.push(after),
                 Mend::Served => {}
             }
         }
 
         if !starts.is_empty() {
             self.site.start_again(&starts).await?;
+        }
+        for after in later {
+            self.comes_to_its_end(fault.name, after).await?;
         }
 
         self.world.log.fault(fault.name, "ends");

@@ -181,6 +181,17 @@ pub(crate) enum Record {
     Gone { at: Micros },
     /// It is back.
     Back { at: Micros },
+    /// A backup is about to begin: what is known by now is to be in it.
+    Backup { at: Micros },
+    /// A page of all changes after a seq, of what was restored of that backup; `end` when it says
+    /// that there are no more.
+    Restored {
+        at: Micros,
+        conversation: u32,
+        after: u64,
+        items: Vec<Item>,
+        end: bool,
+    },
     /// The conversation has this many changes, when all is quiet.
     Final {
         at: Micros,
@@ -232,6 +243,8 @@ impl Record {
             | Self::Fault { at, .. }
             | Self::Gone { at }
             | Self::Back { at }
+            | Self::Backup { at }
+            | Self::Restored { at, .. }
             | Self::Final { at, .. }
             | Self::Wrong { at, .. } => *at,
             Self::Page { read, .. }

@@ -64,7 +64,10 @@ impl Span {
             Some(*conversation) == self.conversation && items.iter().any(|item| self.has(item.seq))
         };
         match record {
-            Record::Fault { .. } | Record::Gone { .. } | Record::Back { .. } => true,
+            Record::Fault { .. }
+            | Record::Gone { .. }
+            | Record::Back { .. }
+            | Record::Backup { .. } => true,
             Record::Begun { op, .. }
             | Record::Ended { op, .. }
             | Record::Framed { op, .. }
@@ -76,6 +79,11 @@ impl Span {
             }
             | Record::Newest { read, items: some } => items(&read.conversation, some),
             Record::Frames {
+                conversation,
+                items: some,
+                ..
+            }
+            | Record::Restored {
                 conversation,
                 items: some,
                 ..

@@ -7,17 +7,24 @@ use std::process::Stdio;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use tokio::process::Command;
 
+use crate::chaos::site::further::{FURTHER, Further};
 use crate::chaos::site::wires::Wires;
+
+pub(crate) mod backup;
 
 pub(crate) mod digest;
 
 pub(crate) mod disk;
 
+pub(crate) mod further;
+
 pub(crate) mod memory;
+
+pub(crate) mod processes;
+
+pub(crate) mod program;
 
 pub(crate) mod redis;
 
@@ -27,8 +34,6 @@ pub(crate) mod wires;
 
 /// One call of the script; its own deadlines are shorter.
 const SCRIPT_WITHIN: Duration = Duration::from_secs(240);
-/// For a killed process to be gone.
-const GONE_WITHIN: Duration = Duration::from_secs(10);
 
 /// How the cluster is made.
 #[derive(Debug, Clone, Default)]
@@ -58,6 +63,7 @@ pub(crate) struct Site {
     ports: BTreeMap<String, u16>,
     /// The proxies, when there are any.
     pub(crate) wires: Option<Wires>,
+    further: Further,
     watchdog: Mutex<Option<std::process::Child>>,
 }
 
@@ -73,6 +79,7 @@ impl Site {
             plan,
             ports: BTreeMap::new(),
             wires: None,
+            further: Further::default(),
             watchdog,
         };
 
@@ -98,7 +105,8 @@ impl Site {
 
     /// Puts a proxy before every port that others connect to, and tells everybody to go there.
     async fn wire(&mut self) -> Result<(), String> {
-        let wires = Wires::new(self.folder.clone(), self.names());
+        let everybody = [self.names(), vec![FURTHER.to_owned()]].concat();
+        let wires = Wires::new(self.folder.clone(), everybody);
         let mut seeds = Vec::new();
 
         for name in self.names() {
@@ -184,6 +192,11 @@ impl Site {
             .collect()
     }
 
+    /// The program.
+    pub(crate) fn binary(&self) -> &Path {
+        &self.plan.binary
+    }
+
     /// How many shards there are.
     pub(crate) fn shards(&self) -> u64 {
         u64::from(self.plan.shards)
@@ -202,9 +215,12 @@ impl Site {
             .collect()
     }
 
-    /// The nodes.
+    /// The nodes: three, and the further one while it is there.
     pub(crate) fn nodes(&self) -> Vec<String> {
-        (1..=3).map(|number| format!("node-{number}")).collect()
+        (1..=3)
+            .map(|number| format!("node-{number}"))
+            .chain(self.further.name())
+            .collect()
     }
 
     /// Where the routers serve clients.
@@ -233,51 +249,6 @@ impl Site {
         let secret = std::fs::read_to_string(&path)
             .map_err(|error| format!("{}: {error}", path.display()))?;
         Ok(secret.trim().to_owned())
-    }
-
-    /// The process, if it runs.
-    pub(crate) fn pid(&self, name: &str) -> Option<i32> {
-        pid_of(&self.folder, name)
-    }
-
-    /// The program that a process runs.
-    pub(crate) fn program(&self, name: &str) -> Result<PathBuf, String> {
-        let pid = self
-            .pid(name)
-            .ok_or_else(|| format!("{name} does not run"))?;
-        std::fs::read_link(format!("/proc/{pid}/exe")).map_err(|error| format!("{name}: {error}"))
-    }
-
-    /// Sends a signal to those that run.
-    pub(crate) fn signal(&self, names: &[String], signal: Signal) {
-        for name in names {
-            if let Some(pid) = self.pid(name) {
-                kill(Pid::from_raw(pid), signal).ok();
-            }
-        }
-    }
-
-    /// Kills them all at once, and waits until they are gone.
-    pub(crate) async fn kill(&self, names: &[String]) {
-        self.signal(names, Signal::SIGKILL);
-        let end = Instant::now() + GONE_WITHIN;
-        while names.iter().any(|name| self.pid(name).is_some()) && Instant::now() < end {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    }
-
-    /// Waits until a process that was asked to end has ended.
-    pub(crate) async fn gone(&self, name: &str, within: Duration) -> Result<(), String> {
-        let end = Instant::now() + within;
-        while self.pid(name).is_some() {
-            if Instant::now() > end {
-                return Err(format!(
-                    "{name} was asked to stop, and runs on for {within:?}"
-                ));
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
     }
 
     /// Starts what does not run of these, and waits until it serves.
@@ -322,6 +293,16 @@ impl Site {
                 into.join(format!("{name}.log")),
             )
             .ok();
+        }
+
+        // What is left of nodes that are there no more.
+        let entries = std::fs::read_dir(&self.folder);
+        for path in entries.into_iter().flatten().flatten().map(|of| of.path()) {
+            if path.extension().is_some_and(|ending| ending == "log")
+                && let Some(name) = path.file_name()
+            {
+                std::fs::copy(&path, into.join(name)).ok();
+            }
         }
     }
 }
@@ -375,13 +356,4 @@ fn read_ports(folder: &Path) -> Result<BTreeMap<String, u16>, String> {
         Some((name.to_owned(), port.trim().parse().ok()?))
     };
     Ok(text.lines().filter_map(pair).collect())
-}
-
-/// A process by what the script wrote down, if it is that one and runs.
-pub(crate) fn pid_of(folder: &Path, name: &str) -> Option<i32> {
-    let text = std::fs::read_to_string(folder.join(name).join("pid")).ok()?;
-    let (pid, started) = text.trim().split_once(' ')?;
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
-    (fields.first() != Some(&"Z") && fields.get(19) == Some(&started)).then(|| pid.parse().ok())?
 }

@@ -44,7 +44,7 @@ struct Leases {
 
 impl Site {
     /// Asks the operations port of a node.
-    async fn operations(&self, node: &str, path: &str) -> Result<Answer, String> {
+    pub(super) async fn operations(&self, node: &str, path: &str) -> Result<Answer, String> {
         let address = self.address(&format!("{node}.operations"))?;
         let call = Call {
             within: TOLD_WITHIN,

@@ -12,7 +12,7 @@ use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Mutex, watch};
 
-use crate::chaos::site::pid_of;
+use crate::chaos::site::processes::pid_of;
 
 /// Bytes that are passed at once.
 const CHUNK: usize = 65_536;

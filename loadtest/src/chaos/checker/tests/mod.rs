@@ -13,6 +13,7 @@ use crate::chaos::history::{Item, Outcome, Record};
 mod breaks;
 mod model;
 mod refusals;
+mod restored;
 mod sockets;
 mod stays;
 mod steps;
