@@ -10,7 +10,9 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::telemetry::{LogFormat, OUTPUT_UNWRITTEN};
 
@@ -46,8 +48,7 @@ impl Log {
     /// # Errors
     /// One clear line: a filter that cannot be read, or a log that was started before.
     pub fn start(format: LogFormat, level: &str) -> Result<Self, String> {
-        let filter =
-            EnvFilter::try_new(level).map_err(|error| format!("log level \"{level}\": {error}"))?;
+        let filter = filter(level)?;
         let (lines, worker) = NonBlockingBuilder::default()
             .buffered_lines_limit(LINES_WAITING_MAX)
             .lossy(true)
@@ -61,12 +62,21 @@ impl Log {
         // What is wrong with the output is counted; by itself the library would print it there, and
         // panic if it cannot.
         let subscriber = tracing_subscriber::fmt()
-            .with_env_filter(filter)
+            .with_max_level(LevelFilter::TRACE)
             .with_writer(lines)
             .log_internal_errors(false);
         let started = match format {
-            LogFormat::Text => subscriber.with_ansi(io::stderr().is_terminal()).try_init(),
-            LogFormat::Json => subscriber.json().flatten_event(true).try_init(),
+            LogFormat::Text => subscriber
+                .with_ansi(io::stderr().is_terminal())
+                .finish()
+                .with(filter)
+                .try_init(),
+            LogFormat::Json => subscriber
+                .json()
+                .flatten_event(true)
+                .finish()
+                .with(filter)
+                .try_init(),
         };
         started.map_err(|error| format!("logs: {error}"))?;
         Ok(Self {
@@ -85,6 +95,23 @@ impl Log {
             tokio::time::sleep(COUNT_EVERY).await;
         }
     }
+}
+
+/// A level, or a list of levels of parts of the program. A lone word that is no level is refused:
+/// it would be taken for a part, and all others would say nothing.
+fn filter(level: &str) -> Result<Targets, String> {
+    let refused = |why: &str| {
+        format!(
+            "log level \"{level}\": {why}; give error, warn, info, debug, trace or off, or a list \
+             such as info,rookery::shard=debug"
+        )
+    };
+    if !level.contains(['=', ',']) && level.trim().parse::<LevelFilter>().is_err() {
+        return Err(refused("this is no level"));
+    }
+    level
+        .parse()
+        .map_err(|error: tracing_subscriber::filter::ParseError| refused(&error.to_string()))
 }
 
 /// Prints what a command was asked for, and waits until it is taken: a pipe may be read slowly. A
@@ -187,5 +214,32 @@ mod tests {
         };
         assert_eq!(output.write(b"a line\n").ok(), Some(7));
         assert!(output.flush().is_ok());
+    }
+
+    #[test]
+    fn a_level_and_a_list_of_levels_by_part_are_read() {
+        for level in [
+            "info",
+            "INFO",
+            "off",
+            "info,rookery::shard=debug",
+            "rookery=trace",
+        ] {
+            assert!(filter(level).is_ok(), "{level}");
+        }
+        let list = filter("info,rookery::shard=debug");
+        assert!(list.is_ok_and(|list| {
+            list.would_enable("rookery::shard::file", &tracing::Level::DEBUG)
+                && !list.would_enable("rookery::node", &tracing::Level::DEBUG)
+                && list.would_enable("sqlx", &tracing::Level::INFO)
+        }));
+    }
+
+    #[test]
+    fn what_is_no_level_is_refused_with_the_words_that_are() {
+        for level in ["loud", "info,rookery=loud", "rookery::shard"] {
+            let said = filter(level).err().unwrap_or_default();
+            assert!(said.contains("give error, warn, info"), "{level}: {said}");
+        }
     }
 }
