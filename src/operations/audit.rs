@@ -15,6 +15,7 @@ use http_body_util::Full;
 use crate::ids::ShardId;
 use crate::node::Node;
 use crate::node::audit::{AuditOrder, AuditPart};
+use crate::operations::asked::{parameter, shard_in};
 use crate::operations::control;
 use crate::operations::responses::{TEXT, json, refused, response};
 use crate::operations::subject::{Auditing, Subject};
@@ -42,26 +43,17 @@ pub(crate) fn audit_path(shard: u16, part: AuditPart, after: Option<&str>) -> St
 
 /// The shard that a request is about, if it is about an audit of one.
 pub(super) fn shard_asked(path: &str) -> Option<ShardId> {
-    path.strip_prefix("/shards/")?
-        .strip_suffix("/audit")?
-        .parse()
-        .ok()
-        .map(ShardId)
+    shard_in(path, "audit")
 }
 
 /// What a query asks for.
 fn order_in(query: &str, repair: bool) -> Option<AuditOrder> {
-    let said = |name: &str| {
-        query
-            .split('&')
-            .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
-    };
-    let word = said("part")?;
+    let word = parameter(query, "part")?;
     Some(AuditOrder {
         part: AuditPart::ALL
             .into_iter()
             .find(|part| part.as_str() == word)?,
-        after: said("after").map(str::to_owned),
+        after: parameter(query, "after").map(str::to_owned),
         repair,
     })
 }

@@ -19,6 +19,7 @@ use crate::log::record::Tail;
 use crate::log::{Identity, PerStream};
 use crate::node::Node;
 use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
+use crate::operations::asked::{parameter, shard_in};
 use crate::operations::control;
 use crate::operations::responses::{TEXT, json, refused, response};
 use crate::operations::shard_digest::AppliedTail;
@@ -88,21 +89,12 @@ pub(crate) fn read_path(shard: ShardId, (run, id): (u64, u64), from: u64) -> Str
 
 /// The shard that a request is about, if it is about a copy of one.
 pub(super) fn shard_asked(path: &str) -> Option<ShardId> {
-    path.strip_prefix("/shards/")?
-        .strip_suffix("/backup")?
-        .parse()
-        .ok()
-        .map(ShardId)
+    shard_in(path, "backup")
 }
 
 /// What a request asks of the owner.
 fn asked(method: &Method, query: &str) -> Option<ReplicaAsk> {
-    let text = |name: &str| {
-        query
-            .split('&')
-            .find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))
-    };
-    let number = |name: &str| text(name)?.parse::<u64>().ok();
+    let number = |name: &str| parameter(query, name)?.parse::<u64>().ok();
     let run = number("run")?;
     if method != Method::POST {
         return Some(ReplicaAsk::BackupRead {
@@ -112,7 +104,7 @@ fn asked(method: &Method, query: &str) -> Option<ReplicaAsk> {
         });
     }
 
-    let known = match text("known") {
+    let known = match parameter(query, "known") {
         Some(known) => {
             let (messages, receipts) = known.split_once(',')?;
             Some(PerStream {

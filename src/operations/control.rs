@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::ids::{NodeId, ShardId};
 use crate::link::proof::ClusterKey;
 use crate::node::link::handing::BalancePlan;
+use crate::operations::asked::{parameter, shard_in};
 use crate::operations::change::Change;
 use crate::operations::hex::hex;
 use crate::operations::responses::{TEXT, json, refused, response};
@@ -127,12 +128,7 @@ pub(super) fn asked(path: &str) -> Option<Asked> {
     {
         return (!node.is_empty() && !node.contains('/')).then(|| Asked::Drain(NodeId::from(node)));
     }
-    path.strip_prefix("/shards/")?
-        .strip_suffix("/owner")?
-        .parse()
-        .ok()
-        .map(ShardId)
-        .map(Asked::Owner)
+    shard_in(path, "owner").map(Asked::Owner)
 }
 
 /// Does what is asked, if the request proves the key; what is only looked at needs no proof.
@@ -206,12 +202,7 @@ fn planned(plan: Result<BalancePlan, String>) -> Response<Full<Bytes>> {
 
 /// The value of a parameter of the query.
 fn named<'r, B>(request: &'r Request<B>, name: &str) -> Option<&'r str> {
-    let mut pairs = request
-        .uri()
-        .query()?
-        .split('&')
-        .filter_map(|pair| pair.split_once('='));
-    pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+    parameter(request.uri().query()?, name)
 }
 
 /// Who asks; `None` when that is no name.

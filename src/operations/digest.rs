@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 
 use crate::ids::{NodeId, ShardId};
 use crate::node::Node;
+use crate::operations::asked::{parameter, shard_in};
 use crate::operations::responses::{TEXT, json, refused, response};
 use crate::operations::setup::Setup;
 use crate::operations::shard_digest::{Digesting, ShardDigest};
@@ -50,13 +51,9 @@ pub(crate) fn digest_at(node: Option<Arc<Node>>, shard: ShardId, of: NodeId) -> 
 
 /// Of which shard, and on which node if that is said, a digest is asked for.
 pub(super) fn digest_asked(path: &str, query: Option<&str>) -> Option<(ShardId, Option<NodeId>)> {
-    let shard = path
-        .strip_prefix("/shards/")?
-        .strip_suffix("/digest")?
-        .parse()
-        .ok()?;
-    let node = query.and_then(|query| query.strip_prefix("node="));
-    Some((ShardId(shard), node.map(NodeId::from)))
+    let shard = shard_in(path, "digest")?;
+    let node = query.and_then(|query| parameter(query, "node"));
+    Some((shard, node.map(NodeId::from)))
 }
 
 pub(super) async fn with_digest(

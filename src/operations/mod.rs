@@ -26,6 +26,8 @@ mod subject;
 
 mod answers;
 
+mod asked;
+
 mod responses;
 
 mod hex;

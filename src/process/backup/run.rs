@@ -20,8 +20,7 @@ use crate::process::backup::folder::seal;
 use crate::process::backup::manifest::{Manifest, ShardCopy};
 use crate::process::backup::verify;
 use crate::process::cluster::call::Place;
-use crate::process::cluster::key_of;
-use crate::process::cluster::whole;
+use crate::process::cluster::{key_of, whole};
 use crate::process::on_this_thread;
 
 /// Copies of one shard that are begun at most, when each comes to nothing though some of it was
