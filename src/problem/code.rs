@@ -26,6 +26,7 @@ pub enum Code {
     EditWindowOver,
     TooManyParticipants,
     TooManyBans,
+    ConversationClosed,
     IdempotencyConflict,
     TextTooLong,
     TooLarge,
@@ -44,7 +45,7 @@ pub enum Code {
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::Invalid,
         Self::InvalidName,
         Self::Unauthorized,
@@ -61,6 +62,7 @@ impl Code {
         Self::EditWindowOver,
         Self::TooManyParticipants,
         Self::TooManyBans,
+        Self::ConversationClosed,
         Self::IdempotencyConflict,
         Self::TextTooLong,
         Self::TooLarge,
@@ -136,6 +138,9 @@ impl Code {
             Self::EditWindowOver => ("edit_window_over", 409, "It can be edited no more"),
             Self::TooManyParticipants => ("too_many_participants", 409, "Too many take part in it"),
             Self::TooManyBans => ("too_many_bans", 409, "Too many are banned from it"),
+            Self::ConversationClosed => {
+                ("conversation_closed", 410, "The conversation was deleted")
+            }
             Self::IdempotencyConflict => (
                 "idempotency_conflict",
                 422,
@@ -181,10 +186,10 @@ impl Code {
 /// True when the answer to a repeated write also tells what became of the attempts before it. False
 /// where it tells no more than that this attempt was not executed (429, 503), and where it depends
 /// on what may have changed since an earlier one was: the caller's token (401), their membership or
-/// role (403), what they may see (404).
+/// role (403), what they may see (404), that the conversation is still there (410).
 #[must_use]
 pub(crate) fn settles_earlier_attempts(status: u16) -> bool {
-    !matches!(status, 401 | 403 | 404 | 429) && status < 500
+    !matches!(status, 401 | 403 | 404 | 410 | 429) && status < 500
 }
 
 impl JsonSchema for Code {

@@ -6,7 +6,8 @@
 pub(crate) use conversation::{
     AddBody, ChangeBody, Conversation, ConversationItem, CreateBody, ListItem, PartialItem,
 };
-pub(crate) use frames::{ClientFrame, EventKind, GapReason, OkResult, ReceiptKind, ServerFrame};
+pub(crate) use event::EventKind;
+pub(crate) use frames::{ClientFrame, GapReason, OkResult, ReceiptKind, ServerFrame};
 pub(crate) use limits::{
     BANS_MAX, CLOSE_PARTICIPANTS_MAX, EDITS_MAX, FRAME_BYTES_MAX, LIVE_POSITIONS_MAX, MENTIONS_MAX,
     NAMES_PER_REQUEST_MAX, PARTICIPANTS_MAX, PARTICIPANTS_SHOWN_MAX, REACTION_MAX,
@@ -49,6 +50,8 @@ mod receipt;
 mod presence;
 
 mod page;
+
+mod event;
 
 mod frames;
 

@@ -18,6 +18,7 @@ impl Operation {
             Self::ListConversations => &conversations::LIST_CONVERSATIONS,
             Self::ShowConversation => &conversations::SHOW_CONVERSATION,
             Self::ChangeConversation => &governing::CHANGE_CONVERSATION,
+            Self::DeleteConversation => &governing::DELETE_CONVERSATION,
             Self::ListParticipants => &participants::LIST_PARTICIPANTS,
             Self::AddParticipants => &participants::ADD_PARTICIPANTS,
             Self::SetParticipant => &governing::SET_PARTICIPANT,
@@ -73,6 +74,7 @@ impl Operation {
             Code::UpgradeRequired => endpoint == Endpoint::WebSocket,
             Code::InvalidName => names("{name}") || names("{user}") || by_user,
             Code::MessageUnknown => names("{id}"),
+            Code::ConversationClosed => names("{name}") || self == Self::CreateConversation,
             _ => false,
         };
 

@@ -48,6 +48,8 @@ pub(crate) enum Action {
     GiveRole,
     /// Changes title, data and settings.
     Change,
+    /// Deletes the conversation.
+    Close,
 }
 
 /// A setting that has a say.
@@ -114,7 +116,7 @@ impl Action {
                 Role::Moderator => takes(ADMIN, None, None),
                 Role::Admin => takes(&[], None, None),
             },
-            Self::GiveRole | Self::Change => takes(ADMIN, None, None),
+            Self::GiveRole | Self::Change | Self::Close => takes(ADMIN, None, None),
         }
     }
 
@@ -143,6 +145,7 @@ impl Action {
             Self::Remove(Role::Member | Role::Reader) => "removing members and readers",
             Self::GiveRole => "giving roles",
             Self::Change => "changing title, data and settings",
+            Self::Close => "deleting the conversation",
         }
     }
 
@@ -218,7 +221,7 @@ mod tests {
     /// The table of the contract, written out: admin, moderator, member, reader. `y` yes, `n` no,
     /// `p` where settings.post is all, `a` where settings.add is all; behind it the setting that
     /// all of it takes.
-    const TABLE: [(Action, &str, &str); 23] = [
+    const TABLE: [(Action, &str, &str); 24] = [
         (Action::Read, "yyyy", ""),
         (Action::React, "yyyy", ""),
         (Action::Leave, "yyyy", ""),
@@ -241,6 +244,7 @@ mod tests {
         (Action::Remove(Role::Moderator), "ynnn", ""),
         (Action::GiveRole, "ynnn", ""),
         (Action::Change, "ynnn", ""),
+        (Action::Close, "ynnn", ""),
         (Action::Ban(Role::Admin), "nnnn", ""),
     ];
 

@@ -44,6 +44,7 @@ pub enum Operation {
     ListConversations,
     ShowConversation,
     ChangeConversation,
+    DeleteConversation,
     ListParticipants,
     AddParticipants,
     SetParticipant,
@@ -165,11 +166,12 @@ impl Endpoint {
 
 impl Operation {
     /// Every one there is.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::CreateConversation,
         Self::ListConversations,
         Self::ShowConversation,
         Self::ChangeConversation,
+        Self::DeleteConversation,
         Self::ListParticipants,
         Self::AddParticipants,
         Self::SetParticipant,
@@ -202,6 +204,7 @@ impl Operation {
             Self::ListConversations => (Endpoint::Conversations, &Method::GET),
             Self::ShowConversation => (Endpoint::Conversation, &Method::GET),
             Self::ChangeConversation => (Endpoint::Conversation, &Method::PATCH),
+            Self::DeleteConversation => (Endpoint::Conversation, &Method::DELETE),
             Self::ListParticipants => (Endpoint::Participants, &Method::GET),
             Self::AddParticipants => (Endpoint::Participants, &Method::POST),
             Self::SetParticipant => (Endpoint::Participant, &Method::PUT),
@@ -256,6 +259,7 @@ impl Operation {
             | Self::ListBans
             | Self::Ban
             | Self::EndBan => 3,
+            Self::DeleteConversation => 4,
             _ => 1,
         }
     }

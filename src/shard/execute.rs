@@ -46,7 +46,7 @@ pub(super) type Boxed<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
 
 impl Inner {
     /// Queues a write and waits for its answer.
-    fn write(
+    pub(super) fn write(
         &self,
         write: Write,
         deadline: Instant,
@@ -259,6 +259,7 @@ impl Inner {
             Command::Add(add) => Write::Add(add),
             Command::Remove(remove) => Write::Remove(remove),
             Command::Update(update) => Write::Update(update),
+            Command::Close(close) => Write::Close(close),
             Command::SetParticipant(set) => Write::Set(set),
             Command::Ban(ban) => Write::Ban(ban),
             Command::Unban(unban) => Write::Unban(unban),
@@ -284,6 +285,8 @@ impl Inner {
             Command::Add(add) => add.users.as_slice(),
             Command::Remove(remove) => std::slice::from_ref(&remove.user),
             Command::Ban(ban) => std::slice::from_ref(&ban.user),
+            // Who else took part is told by the outbox alone.
+            Command::Close(close) => std::slice::from_ref(&close.by),
             _ => &[],
         };
 

@@ -178,7 +178,9 @@ impl ShardHandle {
             for answer in &mut answers {
                 if matches!(
                     answer,
-                    Subscribed::NotParticipant | Subscribed::Ended { .. }
+                    Subscribed::NotParticipant
+                        | Subscribed::Ended { .. }
+                        | Subscribed::Closed { .. }
                 ) {
                     *answer = Subscribed::Failed(cannot_be_proven());
                 }

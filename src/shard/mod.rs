@@ -32,6 +32,8 @@ mod typing;
 
 mod execute;
 
+mod erasing;
+
 mod giving;
 
 pub(crate) mod write;

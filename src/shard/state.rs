@@ -37,6 +37,8 @@ pub(super) struct Inner {
     pub(super) committed: PerStream<Arc<watch::Sender<Tail>>>,
     /// Offset of the last record that has rows in the outbox.
     pub(super) outbox_due: Arc<watch::Sender<Offset>>,
+    /// Offset of the last committed record that closed a conversation, since it was opened.
+    pub(super) closings: Arc<watch::Sender<Offset>>,
     /// Who waits for the outbox to be delivered.
     pub(super) outbox: Waits,
     pub(super) closed: watch::Receiver<bool>,

@@ -48,11 +48,12 @@ async fn pages_with(cluster: &Cluster) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_words_of_a_deleted_message_leave_every_copy_and_the_files_of_redis() {
+async fn what_is_deleted_leaves_every_copy_and_the_files_of_redis() {
     let server = Server::Many(Cluster::start_alone(BACKEND, &ERASES_SOON));
     let cluster = server.cluster();
     let alice = Client::new(server.address(), &unique("alice"));
     let erasing = Erasing::written_by(&alice).await;
+    let whole = Erasing::titled_by(&alice).await;
 
     // They are everywhere: else their absence shows nothing.
     let copies = |word: &str| {
@@ -73,6 +74,7 @@ async fn the_words_of_a_deleted_message_leave_every_copy_and_the_files_of_redis(
     .await;
 
     erasing.delete(&alice).await;
+    whole.delete_conversation(&alice).await;
     // One of the nodes loses its files, and gets them from the others.
     cluster.command(&["kill", "node-2"]).await;
     cluster.remove_data("node-2");
@@ -100,4 +102,5 @@ async fn the_words_of_a_deleted_message_leave_every_copy_and_the_files_of_redis(
     )
     .await;
     erasing.repeat(&alice).await;
+    whole.repeat_in_vain(&alice).await;
 }

@@ -40,8 +40,8 @@ pub(crate) const ORDER: [(&str, &[&str]); 14] = [
         "shard",
         &[
             "push", "command", "replicas", "insync", "status", "error", "file", "write", "options",
-            "delivery", "state", "read", "typing", "execute", "handle", "outbox", "giving",
-            "replica",
+            "delivery", "state", "read", "typing", "execute", "erasing", "handle", "outbox",
+            "giving", "replica",
         ],
     ),
     (

@@ -24,6 +24,10 @@ pub(crate) enum Record {
     Banned(Arc<BanChange>),
     /// Messages stream: a ban ended. Has no seq.
     Unbanned(Arc<BanChange>),
+    /// Messages stream: messages and events of a conversation are gone. Has no seq.
+    Pruned(Pruning),
+    /// Both streams: something else of a conversation that is closed is gone. Has no seq.
+    Erased(Erasure),
     /// Messages stream: the outbox is delivered up to and including this place.
     OutboxProgress {
         /// Last delivered row.
@@ -98,6 +102,29 @@ pub(crate) struct Advance {
     pub delivered: Seq,
     /// Read up to here; reading implies delivered, so `delivered` moves with it when it was behind.
     pub read: Seq,
+}
+
+/// Everything of a conversation that has a seq is gone up to one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Pruning {
+    /// Where.
+    pub conversation: ConversationName,
+    /// The last seq that is gone.
+    pub up_to: Seq,
+    /// Unix milliseconds, of the owner's decision.
+    pub at: u64,
+}
+
+/// The next rows of a closed conversation are gone, of each table of the stream that is neither
+/// messages nor events.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Erasure {
+    /// Where.
+    pub conversation: ConversationName,
+    /// Nothing is left in either stream.
+    pub is_last: bool,
+    /// Unix milliseconds, of the owner's decision.
+    pub at: u64,
 }
 
 /// A user was banned who takes no part, or another reason was told; or a ban ended.

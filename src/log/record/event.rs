@@ -34,7 +34,8 @@ impl Event {
             | EventKind::Edited { by, .. }
             | EventKind::Deleted { by, .. }
             | EventKind::Role { by, .. }
-            | EventKind::Updated { by, .. } => by,
+            | EventKind::Updated { by, .. }
+            | EventKind::Closed { by } => by,
             EventKind::Message { source, .. } => source,
         }
     }
@@ -170,6 +171,11 @@ pub(crate) enum EventKind {
         /// The settings that changed.
         #[serde(default)]
         settings: SettingsChange,
+    },
+    /// The conversation was deleted: nobody takes part any more, and there is no later event.
+    Closed {
+        /// Its admin.
+        by: UserId,
     },
 }
 

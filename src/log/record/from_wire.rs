@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::wire::{BanChange, Body, Event, Key, Kind, OneAdvance, Record};
+use super::wire_closing::{Erased, Pruned};
 use super::wire_settings::{typed_role, typed_settings, typed_text};
-use super::{Advance, Content, IndexChange, KeyUse, OutboxPosition, UsedUp};
+use super::{Advance, Content, Erasure, IndexChange, KeyUse, OutboxPosition, Pruning, UsedUp};
 use crate::ids::{ConversationName, Epoch, MessageId, NodeId, Offset, Seq, UserId};
 use crate::protocol::Settings;
 
@@ -90,6 +91,8 @@ impl TryFrom<Record> for super::Record {
                 })),
                 Body::Banned(ban) => Self::Banned(Arc::new(typed_ban(ban)?)),
                 Body::Unbanned(ban) => Self::Unbanned(Arc::new(typed_ban(ban)?)),
+                Body::Pruned(pruned) => Self::Pruned(typed_pruning(&pruned)?),
+                Body::Erased(erased) => Self::Erased(typed_erasure(&erased)?),
                 Body::EpochStart(start) => Self::EpochStart {
                     epoch: Epoch(start.epoch),
                     node: NodeId::from(start.node.as_str()),
@@ -107,6 +110,22 @@ fn typed_ban(ban: BanChange) -> Result<super::BanChange, Bad> {
         by: user(&ban.by)?,
         reason: ban.reason.map(Arc::from),
         at: ban.at,
+    })
+}
+
+fn typed_pruning(pruned: &Pruned) -> Result<Pruning, Bad> {
+    Ok(Pruning {
+        conversation: conversation(&pruned.conversation)?,
+        up_to: Seq(pruned.up_to),
+        at: pruned.at,
+    })
+}
+
+fn typed_erasure(erased: &Erased) -> Result<Erasure, Bad> {
+    Ok(Erasure {
+        conversation: conversation(&erased.conversation)?,
+        is_last: erased.is_last,
+        at: erased.at,
     })
 }
 
@@ -205,6 +224,9 @@ fn typed_kind(kind: Kind) -> Result<super::EventKind, Bad> {
             title: typed_text(updated.title),
             data: typed_text(updated.data),
             settings: typed_settings(updated.settings)?,
+        },
+        Kind::Closed(closed) => super::EventKind::Closed {
+            by: user(&closed.by)?,
         },
     })
 }

@@ -87,7 +87,10 @@ impl EventKind {
     #[must_use]
     pub(crate) fn changes_members(&self) -> bool {
         match self {
-            Self::Created { .. } | Self::Joined { .. } | Self::Left { .. } => true,
+            Self::Created { .. }
+            | Self::Joined { .. }
+            | Self::Left { .. }
+            | Self::Closed { .. } => true,
             Self::Message { .. }
             | Self::Edited { .. }
             | Self::Deleted { .. }
@@ -112,7 +115,8 @@ impl EventKind {
             | Self::Joined { .. }
             | Self::Left { .. }
             | Self::Role { .. }
-            | Self::Updated { .. } => None,
+            | Self::Updated { .. }
+            | Self::Closed { .. } => None,
         }
     }
 }

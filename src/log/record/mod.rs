@@ -15,11 +15,11 @@
 //! kinds; a kind that this version does not know is kept as it stands ([`Record::Unreadable`]) and
 //! quarantined by the worker.
 
-pub(crate) use change::{Advance, BanChange, Record};
+pub(crate) use change::{Advance, BanChange, Erasure, Pruning, Record};
 pub(crate) use event::{Content, Event, EventKind, Since};
 pub(crate) use index::{IndexChange, OutboxPosition};
 pub(crate) use key::{ANY_REQUEST, Fingerprint, KeyUse, UsedUp};
-pub(crate) use version::{EDITS_SINCE, RECORDS_VERSION, ROLES_SINCE};
+pub(crate) use version::{CLOSING_SINCE, EDITS_SINCE, RECORDS_VERSION, ROLES_SINCE};
 
 pub(crate) use self::entry::HEADER_BYTES;
 pub(crate) use self::entry::{
@@ -42,12 +42,16 @@ mod entry;
 
 mod wire;
 
+mod wire_closing;
+
 mod wire_settings;
 
 mod to_wire;
 
 mod from_wire;
 
+#[cfg(test)]
+mod closing;
 #[cfg(test)]
 mod governing;
 #[cfg(test)]

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use crate::ids::{ConversationName, Epoch, MessageId, NodeId, Offset, Seq, Slot, UserId};
 use crate::log::record::change::{Advance, Record};
 use crate::log::record::event::{Content, Event, EventKind};
-use crate::log::record::governing;
 use crate::log::record::index::{IndexChange, OutboxPosition};
 use crate::log::record::key::{KeyUse, UsedUp};
+use crate::log::record::{closing, governing};
 
 /// Every kind of record, with everything and with as little as there can be. A new kind, or a new
 /// field, comes with further samples; a sample that is here never changes.
@@ -184,9 +184,14 @@ pub(super) fn later_samples() -> Vec<(&'static str, Vec<Record>)> {
 }
 
 pub(super) fn all_samples() -> impl ExactSizeIterator<Item = (&'static str, Vec<Record>)> {
-    [samples(), later_samples(), governing::samples()]
-        .concat()
-        .into_iter()
+    [
+        samples(),
+        later_samples(),
+        governing::samples(),
+        closing::samples(),
+    ]
+    .concat()
+    .into_iter()
 }
 
 pub(super) fn content(text: &str) -> Content {

@@ -7,8 +7,9 @@ use super::wire::{
     KeyUsed, Kind, Left, Message, Muted, OneAdvance, OutboxProgress, Reaction, Record, Role,
     Updated,
 };
+use super::wire_closing::{Closed, Erased, Pruned};
 use super::wire_settings::{wire_role, wire_settings, wire_text};
-use super::{Advance, KeyUse};
+use super::{Advance, Erasure, KeyUse, Pruning};
 use crate::ids::{MessageId, UserId};
 use crate::protocol::SettingsChange;
 
@@ -49,6 +50,8 @@ impl From<&super::Record> for Record {
             })),
             super::Record::Banned(ban) => Some(Body::Banned(wire_ban(ban))),
             super::Record::Unbanned(ban) => Some(Body::Unbanned(wire_ban(ban))),
+            super::Record::Pruned(pruning) => Some(Body::Pruned(wire_pruning(pruning))),
+            super::Record::Erased(erasure) => Some(Body::Erased(wire_erasure(erasure))),
             super::Record::OutboxProgress { upto } => Some(Body::OutboxProgress(OutboxProgress {
                 offset: upto.offset.0,
                 index: upto.index,
@@ -93,6 +96,22 @@ fn wire_ban(ban: &super::BanChange) -> BanChange {
         by: ban.by.to_string(),
         reason: ban.reason.as_deref().map(str::to_owned),
         at: ban.at,
+    }
+}
+
+fn wire_pruning(pruning: &Pruning) -> Pruned {
+    Pruned {
+        conversation: pruning.conversation.to_string(),
+        up_to: pruning.up_to.0,
+        at: pruning.at,
+    }
+}
+
+fn wire_erasure(erasure: &Erasure) -> Erased {
+    Erased {
+        conversation: erasure.conversation.to_string(),
+        is_last: erasure.is_last,
+        at: erasure.at,
     }
 }
 
@@ -217,6 +236,7 @@ fn wire_kind(kind: &super::EventKind) -> Kind {
             data: wire_text(data),
             settings: wire_settings(settings),
         }),
+        super::EventKind::Closed { by } => Kind::Closed(Closed { by: by.to_string() }),
     }
 }
 

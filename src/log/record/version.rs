@@ -9,10 +9,14 @@
 /// | 1 | all that is not named below |
 /// | 2 | edits, deletions, keys that are used up, data and mentions of a message (ADR 22) |
 /// | 3 | roles, mutes, bans, and data and settings of a conversation (ADR 24) |
-pub(crate) const RECORDS_VERSION: u32 = 3;
+/// | 4 | conversations that are closed, and erased in steps (ADR 26) |
+pub(crate) const RECORDS_VERSION: u32 = 4;
 
 /// The version that brought edits, deletions, and data and mentions of messages.
 pub(crate) const EDITS_SINCE: u32 = 2;
 
 /// The version that brought roles, mutes, bans, and data and settings of conversations.
 pub(crate) const ROLES_SINCE: u32 = 3;
+
+/// The version that brought conversations that are closed.
+pub(crate) const CLOSING_SINCE: u32 = 4;

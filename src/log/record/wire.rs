@@ -4,9 +4,11 @@
 
 use bytes::Bytes;
 
+use crate::log::record::wire_closing::{Closed, Erased, Pruned};
+
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Record {
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
     pub(super) body: Option<Body>,
 }
 
@@ -30,6 +32,10 @@ pub(super) enum Body {
     Banned(BanChange),
     #[prost(message, tag = "9")]
     Unbanned(BanChange),
+    #[prost(message, tag = "10")]
+    Pruned(Pruned),
+    #[prost(message, tag = "11")]
+    Erased(Erased),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -42,7 +48,7 @@ pub(super) struct Event {
     pub(super) created: u64,
     #[prost(message, optional, tag = "4")]
     pub(super) key: Option<Key>,
-    #[prost(oneof = "Kind", tags = "10, 11, 12, 13, 14, 15, 16, 17")]
+    #[prost(oneof = "Kind", tags = "10, 11, 12, 13, 14, 15, 16, 17, 18")]
     pub(super) kind: Option<Kind>,
 }
 
@@ -74,6 +80,8 @@ pub(super) enum Kind {
     Role(Role),
     #[prost(message, tag = "17")]
     Updated(Updated),
+    #[prost(message, tag = "18")]
+    Closed(Closed),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

@@ -221,6 +221,7 @@ impl Rest {
             Operation::ListConversations => self.list_conversations(&call).await,
             Operation::ShowConversation => self.show_conversation(&call).await,
             Operation::ChangeConversation => self.change_conversation(&call).await,
+            Operation::DeleteConversation => self.delete_conversation(&call).await,
             Operation::ListParticipants => self.list_participants(&call).await,
             Operation::AddParticipants => self.add_participants(&call).await,
             Operation::SetParticipant => self.set_participant(&call).await,

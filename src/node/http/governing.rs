@@ -1,4 +1,4 @@
-//! What those who lead a conversation ask for: its settings, roles, mutes and bans.
+//! What those who lead a conversation ask for: its settings and its end, roles, mutes and bans.
 
 use std::sync::Arc;
 
@@ -7,7 +7,9 @@ use crate::node::http::request::{Call, invalid, settings, title};
 use crate::node::http::rest::Rest;
 use crate::problem::{Code, Problem};
 use crate::protocol::{BanBody, ChangeBody, ParticipantBody, Patch, REASON_BYTES_MAX};
-use crate::shard::command::{Ban, Command, Done, Found, Query, SetParticipant, Unban, Update};
+use crate::shard::command::{
+    Ban, Close, Command, Done, Found, Query, SetParticipant, Unban, Update,
+};
 
 impl Rest {
     pub(super) async fn change_conversation(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
@@ -16,6 +18,20 @@ impl Rest {
         match self.execute(call, slot, Command::Update(update)).await? {
             Done::Updated(as_it_is_now) => Answer::ok(&as_it_is_now),
             _ => Err(unexpected("update")),
+        }
+    }
+
+    pub(super) async fn delete_conversation(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
+        call.query()?;
+        let conversation = call.conversation()?;
+        let slot = conversation.slot();
+        let command = Command::Close(Close {
+            conversation,
+            by: call.user.clone(),
+        });
+        match self.execute(call, slot, command).await? {
+            Done::Closed => Ok(Answer::no_content()),
+            _ => Err(unexpected("deletion")),
         }
     }
 

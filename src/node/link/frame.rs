@@ -211,6 +211,10 @@ impl Body {
                 query: Query::Audit(_) | Query::Reactions { .. },
                 ..
             } => 9,
+            Self::Execute {
+                command: Command::Close(_),
+                ..
+            } => 10,
             Self::Balance { .. } => 6,
             Self::Presence { .. }
             | Self::Unwatch { .. }
@@ -319,7 +323,7 @@ pub(crate) fn event_weight(event: &Event) -> usize {
             ..
         } => names(users) + names(readers) + muted.len() * 16,
         EventKind::Left { reason, .. } => 256 + length(reason),
-        EventKind::Deleted { .. } | EventKind::Role { .. } => 256,
+        EventKind::Deleted { .. } | EventKind::Role { .. } | EventKind::Closed { .. } => 256,
     };
     kind + 512
 }
@@ -531,6 +535,34 @@ mod tests {
             };
             assert_eq!(asked.since(), 9);
         }
+    }
+
+    #[test]
+    fn a_deletion_of_a_conversation_is_asked_of_newer_nodes_only_and_its_end_is_told() {
+        use crate::shard::command::Close;
+
+        let close = Close {
+            conversation: name("c"),
+            by: user("alice"),
+        };
+        let asked = Body::Execute {
+            shard: ShardId(1),
+            command: Command::Close(close),
+        };
+        assert_eq!(asked.since(), 10);
+
+        let event = Arc::new(Event {
+            conversation: name("c"),
+            seq: Seq(7),
+            created: 1,
+            key: None,
+            kind: EventKind::Closed { by: user("alice") },
+        });
+        let told = Subscribed::Closed {
+            event: Arc::clone(&event),
+        };
+        let read: Subscribed = decode(&encode(&told).expect("it is written")).expect("it is read");
+        assert!(matches!(read, Subscribed::Closed { event: read } if read == event));
     }
 
     #[test]

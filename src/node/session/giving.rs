@@ -163,6 +163,7 @@ impl Session {
             GapReason::TooFar => "too_far",
             GapReason::Replaced => "replaced",
             GapReason::NotParticipant => "not_participant",
+            GapReason::Closed => "closed",
         };
         telemetry::SESSION_GAPS.add(1, &[("reason", label)]);
 
@@ -173,7 +174,7 @@ impl Session {
             reason,
         };
         match reason {
-            GapReason::TooFar => self.offer_gap(&frame, conversation, to),
+            GapReason::TooFar | GapReason::Closed => self.offer_gap(&frame, conversation, to),
             GapReason::Replaced => {
                 self.offer_gap(&frame, conversation, Seq(from.0.saturating_sub(1)))
             }

@@ -33,7 +33,8 @@ impl<'a> Mark<'a> {
             | EventKind::Edited { .. }
             | EventKind::Deleted { .. }
             | EventKind::Role { .. }
-            | EventKind::Updated { .. } => None,
+            | EventKind::Updated { .. }
+            | EventKind::Closed { .. } => None,
         };
         Self {
             conversation: &event.conversation,

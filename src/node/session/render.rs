@@ -133,6 +133,7 @@ fn change_of(kind: &EventKind) -> Option<ShownKind> {
                 .filter(|settings| !settings.is_empty())
                 .map(ChangedSettings::from),
         },
+        EventKind::Closed { by } => ShownKind::Closed { by: by.clone() },
     })
 }
 

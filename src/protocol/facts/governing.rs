@@ -25,6 +25,16 @@ pub(in crate::protocol) const CHANGE_CONVERSATION: Facts = Facts {
     refusals: &[Code::NotParticipant, Code::Forbidden],
 };
 
+pub(in crate::protocol) const DELETE_CONVERSATION: Facts = Facts {
+    summary: "Delete a conversation",
+    about: "For everybody: it is in no list any more, nothing of it can be read, and what was said in it is erased. Its \
+            last event is `closed`. Its name stays taken.",
+    query: &[],
+    body: None,
+    successes: NO_CONTENT,
+    refusals: &[Code::NotParticipant, Code::Forbidden],
+};
+
 pub(in crate::protocol) const SET_PARTICIPANT: Facts = Facts {
     summary: "Change what a participant may do",
     about: "What is absent stays. The role `admin` hands the office over: the caller becomes moderator. A mute ends by \
@@ -78,6 +88,7 @@ pub(in crate::protocol) const END_BAN: Facts = Facts {
 pub(in crate::protocol) fn actions(operation: Operation) -> &'static [Action] {
     match operation {
         Operation::ChangeConversation => &[Action::Change],
+        Operation::DeleteConversation => &[Action::Close],
         Operation::AddParticipants => &[Action::Add],
         Operation::SetParticipant => &[
             Action::GiveRole,

@@ -18,6 +18,7 @@ pub(super) const REQUEST_ID: &str = "0199a3b2-1c00-7000-8000-000000000001";
 pub(super) const KEY: &str = "example-1";
 
 const CONVERSATION: &str = "crew";
+const DELETED: &str = "old-crew";
 const TITLE: &str = "The crew";
 const TEXT: &str = "hello, bob";
 const EDITED: &str = "hello, bob and carol";
@@ -26,9 +27,11 @@ const THUMB_UP: u32 = 0x1f44d;
 /// When all of it happens: 2026-01-01.
 const NOW_MS: u64 = 1_767_225_600_000;
 
-/// The example of a parameter in a path.
-pub(super) fn path(parameter: &str) -> Value {
+/// The example of a parameter in a path of an operation.
+pub(super) fn path(operation: Operation, parameter: &str) -> Value {
     match parameter {
+        // The story goes on in the other one.
+        _ if operation == Operation::DeleteConversation => DELETED.into(),
         "user" => "bob".into(),
         "id" => json!(id()),
         _ => CONVERSATION.into(),

@@ -105,7 +105,7 @@ fn parameters(operation: Operation, schemas: &mut Schemas) -> Vec<Value> {
             "id" => "The message.",
             _ => "The conversation.",
         };
-        let example = examples::path(name);
+        let example = examples::path(operation, name);
         json!({"name": name, "in": "path", "required": true, "description": about, "schema": schema, "example": example})
     });
 

@@ -16,6 +16,7 @@ async fn no_node_is_asked_for_what_one_of_an_older_version_could_not_read() {
         "PUT /v1/conversations/c/bans/bob".to_owned(),
         "DELETE /v1/conversations/c/bans/bob".to_owned(),
         "GET /v1/conversations/c/bans".to_owned(),
+        "DELETE /v1/conversations/c".to_owned(),
     ] {
         let got = stand.ask(&asked, "{}").await;
         assert_eq!(

@@ -12,8 +12,8 @@ use crate::protocol::{
 };
 use crate::shard::command::audit::{AuditAsk, AuditTold};
 use crate::shard::command::writes::{
-    Add, Ban, Create, Delete, Delivered, Edit, MarkRead, React, Remove, Send, SetParticipant,
-    Typing, Unban, Update,
+    Add, Ban, Close, Create, Delete, Delivered, Edit, MarkRead, React, Remove, Send,
+    SetParticipant, Typing, Unban, Update,
 };
 use crate::shard::push::IndexItem;
 
@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Remove(Remove),
     /// Change a conversation. Since version 8 of the peer contract. Answer: [`Done::Updated`].
     Update(Update),
+    /// Delete a conversation. Since version 10 of the peer contract. Answer: [`Done::Closed`].
+    Close(Close),
     /// Change what a participant may do. Since version 8 of the peer contract. Answer:
     /// [`Done::Set`].
     SetParticipant(SetParticipant),
@@ -89,6 +91,8 @@ pub(crate) enum Done {
     Removed,
     /// The conversation as it is now.
     Updated(Conversation),
+    /// The conversation is deleted; the list of whoever did it has it no more (or soon will not).
+    Closed,
     /// The participant as they are now.
     Set(Participant),
     /// The user is banned, or is not any more, as was asked; one who took part is removed.
@@ -327,6 +331,12 @@ pub(crate) enum Subscribed {
         /// was asked for.
         #[serde(default)]
         departed: Option<Seq>,
+    },
+    /// The conversation was deleted when the user took part in it; this is its last event, and what
+    /// was before it is gone. Since version 10 of the peer contract.
+    Closed {
+        /// The `closed` event.
+        event: Arc<Event>,
     },
     /// Not a participant, or no such conversation: the caller cannot tell which.
     NotParticipant,

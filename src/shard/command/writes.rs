@@ -147,6 +147,13 @@ pub(crate) struct Update {
     pub settings: SettingsChange,
 }
 
+/// Delete a conversation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Close {
+    pub conversation: ConversationName,
+    pub by: UserId,
+}
+
 /// Change what a participant may do; at least one of role and mute is given.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SetParticipant {

@@ -1,9 +1,11 @@
 //! How a subscriber is let in: its interest is registered, and it gets what it missed.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crate::ids::{Offset, UserId};
 use crate::log::PerStream;
+use crate::log::record::Event;
 use crate::problem::Problem;
 use crate::shard::command::{Interest, ShardError, Subscribed};
 use crate::shard::read::barrier::Reading;
@@ -12,6 +14,14 @@ use crate::shard::state::Inner;
 use crate::shard::status::IndexPage;
 use crate::shard::write::owner::{Admission, Input, Ticket};
 use crate::shard::write::subscriptions::Subscriber;
+
+/// The last event of a closed conversation, for one who took part then and has not seen it.
+fn closed(interest: &Interest, event: Arc<Event>) -> Subscribed {
+    if interest.after.is_some_and(|after| after >= event.seq) {
+        return Subscribed::NotParticipant;
+    }
+    Subscribed::Closed { event }
+}
 
 impl Inner {
     /// Answers one interest of a subscriber.
@@ -57,6 +67,8 @@ impl Inner {
             }
             Admission::Participant(ticket) => self.live(&interest, ticket, reading).await,
             Admission::Stranger(ticket) => self.ended(&interest, ticket, reading).await,
+            Admission::Closed(None) => Ok(Subscribed::NotParticipant),
+            Admission::Closed(Some(event)) => Ok(closed(&interest, event)),
         }
     }
 
@@ -83,7 +95,7 @@ impl Inner {
         };
         // SQLite may have gone on meanwhile; what is after the tail comes as a push.
         events.retain(|event| event.seq <= tail);
-        if is_changed_after(&events, tail)
+        if (is_changed_after(&events, tail) || self.closed_since(&ticket))
             && self.still_in(conversation, user, reading).await.is_err()
         {
             return Err(Problem::unavailable("the participants change; ask again").into());

@@ -113,6 +113,12 @@ impl Inner {
         }
     }
 
+    /// Whether a conversation of this shard was closed after the ticket was made: rows of it may be
+    /// missing in what was gathered.
+    pub(super) fn closed_since(&self, ticket: &Ticket) -> bool {
+        *self.closings.borrow() != ticket.closings
+    }
+
     /// What was gathered may be given to its reader: they participate still.
     pub(in crate::shard) async fn still_in(
         &self,
@@ -208,9 +214,10 @@ impl Inner {
             }
         }
 
-        let head = head
-            .filter(|head| head.has(reader))
-            .ok_or_else(not_participant)?;
+        let head = head.ok_or_else(not_participant)?;
+        if !head.has(reader) {
+            return Err(head.refusal(reader).into());
+        }
         ticket.last_seq = head.last_seq;
         let now_ms = self.clock.now_ms();
 

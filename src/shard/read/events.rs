@@ -28,9 +28,9 @@ impl Inner {
             .events(name, after, limit.saturating_add(1), &ticket)
             .await?;
 
-        // Its reader may have been removed since.
+        // Its reader may have been removed since, or nobody may read it any more.
         items.retain(|event| event.seq <= ticket.last_seq);
-        if is_changed_after(&items, ticket.last_seq) {
+        if is_changed_after(&items, ticket.last_seq) || self.closed_since(&ticket) {
             self.still_in(name, reader, reading).await?;
         }
 

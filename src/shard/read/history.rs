@@ -23,8 +23,8 @@ impl Inner {
         let last = ticket.last_seq;
         let mut rows = self.rows_up_to(query, last).await?;
         over_messages(&mut rows, &ticket.tail);
-        if rows.iter().any(|message| message.changed > last) {
-            // Edited since, and its reader may have been removed before.
+        if rows.iter().any(|message| message.changed > last) || self.closed_since(&ticket) {
+            // Edited or erased since, and its reader may have been removed before.
             self.still_in(&query.conversation, &query.reader, reading)
                 .await?;
         }

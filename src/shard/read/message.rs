@@ -99,6 +99,10 @@ impl Inner {
                     .find(|message| message.core.seq == seq)
             }
         };
+        if found.is_none() {
+            // Erased since, perhaps.
+            self.still_in(name, reader, reading).await?;
+        }
         let mut found = [found.ok_or_else(message_unknown)?];
         over_messages(&mut found, &ticket.tail);
 
@@ -194,9 +198,10 @@ impl Inner {
 /// Whoever does not participate is not told whether a message exists.
 pub(in crate::shard) fn hidden(error: ShardError) -> ShardError {
     match error {
-        ShardError::Problem(problem) if problem.code == Code::NotParticipant => {
-            message_unknown().into()
-        }
+        ShardError::Problem(Problem {
+            code: Code::NotParticipant | Code::ConversationClosed,
+            ..
+        }) => message_unknown().into(),
         error => error,
     }
 }

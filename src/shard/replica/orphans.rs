@@ -1,7 +1,7 @@
 //! Orphans: messages that a replica applied and the log lost, after which it went on otherwise. The
 //! log is the truth; but they may have been acknowledged, so they are sent again to the owner, as
 //! [`crate::shard::command::Command::Resubmit`]: each as the file edited it last, and none that the
-//! file deleted. Deletions of messages that the log has are sent again too.
+//! file deleted. Deletions of what the log has, messages and conversations, are sent again too.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -99,6 +99,10 @@ fn left_of(records: impl Iterator<Item = Record>) -> Vec<Arc<Event>> {
                         ..Event::clone(orphan)
                     });
                 }
+            }
+            (EventKind::Closed { .. }, _) => {
+                orphans.retain(|orphan| orphan.conversation != event.conversation);
+                orphans.push(event);
             }
             (EventKind::Deleted { .. }, None) => orphans.push(event),
             (EventKind::Deleted { .. }, Some(_)) => {

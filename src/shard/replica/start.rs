@@ -10,6 +10,7 @@ use crate::log::lease::Lease;
 use crate::log::record::Tail;
 use crate::log::{PerStream, Token};
 use crate::shard::delivery::Waits;
+use crate::shard::erasing;
 use crate::shard::error::OpenError;
 use crate::shard::file::store::Store;
 use crate::shard::file::worker::{Setup as WorkerSetup, Workers};
@@ -76,6 +77,7 @@ struct Shared {
     committed: PerStream<Arc<watch::Sender<Tail>>>,
     standbys: Arc<watch::Sender<InSync>>,
     outbox_due: Arc<watch::Sender<Offset>>,
+    closings: Arc<watch::Sender<Offset>>,
 }
 
 /// The owner's ends of what the handle is connected by.
@@ -90,23 +92,10 @@ pub(super) async fn start(
     store: Store,
     owned: Owned,
 ) -> Result<ShardHandle, OpenError> {
-    let Owned {
-        token,
-        tails,
-        lease,
-        answered,
-    } = owned;
     let outbox = Waits::of(&opening)?;
     let stamped = used_keys::stamped(&store).await?;
-    let shared = Shared {
-        token,
-        tails,
-        lease,
-        store,
-        committed: tails.map(|tail| Arc::new(watch::Sender::new(tail))),
-        standbys: unheard(&opening),
-        outbox_due: Arc::new(watch::Sender::new(tails.messages.offset)),
-    };
+    let (shared, answered) = Shared::of(&opening, store, owned);
+    let (token, tails) = (shared.token, shared.tails);
 
     let workers = shared.start_workers(&opening);
     let (inputs, taken) = mpsc::channel(opening.config.queue_max);
@@ -127,7 +116,7 @@ pub(super) async fn start(
         inputs.downgrade(),
     )));
 
-    Ok(ShardHandle(Arc::new(Inner {
+    let inner = Arc::new(Inner {
         shard: opening.shard,
         node: opening.node,
         token,
@@ -141,6 +130,7 @@ pub(super) async fn start(
         inputs,
         committed: shared.committed,
         outbox_due: shared.outbox_due,
+        closings: shared.closings,
         outbox,
         closed,
         giving: watch::Sender::new(false),
@@ -149,10 +139,28 @@ pub(super) async fn start(
         standbys: shared.standbys,
         fault,
         progressed: Mutex::default(),
-    })))
+    });
+    drop(tokio::spawn(erasing::erase(Arc::downgrade(&inner))));
+    Ok(ShardHandle(inner))
 }
 
 impl Shared {
+    /// Of a shard that is owned now, and the standbys that said that they follow.
+    fn of(opening: &Opening, store: Store, owned: Owned) -> (Self, Vec<NodeId>) {
+        let tails = owned.tails;
+        let shared = Self {
+            token: owned.token,
+            tails,
+            lease: owned.lease,
+            store,
+            committed: tails.map(|tail| Arc::new(watch::Sender::new(tail))),
+            standbys: unheard(opening),
+            outbox_due: Arc::new(watch::Sender::new(tails.messages.offset)),
+            closings: Arc::default(),
+        };
+        (shared, owned.answered)
+    }
+
     /// Starts what takes the committed records into the file.
     fn start_workers(&self, opening: &Opening) -> Workers {
         Workers::spawn(WorkerSetup {
@@ -205,6 +213,7 @@ impl Shared {
             trimmed: workers.trimmed(),
             stood: workers.stood(),
             outbox_due: Arc::clone(&self.outbox_due),
+            closings: Arc::clone(&self.closings),
             replicas: Arc::clone(&opening.replicas),
             closed: ends.closed,
         }

@@ -42,6 +42,7 @@ mod asking;
 mod audit;
 mod bench;
 mod bounds;
+mod closing;
 mod commands;
 mod doubt;
 mod edits;

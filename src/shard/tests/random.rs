@@ -92,7 +92,8 @@ async fn check(bench: &Bench, sendings: &[Sending]) {
                 EventKind::Edited { .. }
                 | EventKind::Deleted { .. }
                 | EventKind::Role { .. }
-                | EventKind::Updated { .. } => {}
+                | EventKind::Updated { .. }
+                | EventKind::Closed { .. } => {}
                 EventKind::Message {
                     id, source, text, ..
                 } => {

@@ -1,6 +1,7 @@
 //! The client contract (`docs/api.md`), as one client sees it.
 
 mod auth;
+mod closing;
 mod conversation_list;
 mod conversations;
 mod delivered;

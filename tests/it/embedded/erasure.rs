@@ -9,13 +9,24 @@ use crate::support::embedded::Process;
 use crate::support::erasing::{ERASED_WITHIN, ERASES_SOON, Erasing, WORDS};
 use crate::support::{eventually_within, unique};
 
-/// Writes messages, changes and deletes them, and waits until nothing of them is left in the data
-/// folder; with a process that is killed right after the deletions, or one that lives.
-async fn words_leave_the_disk(is_killed: bool) {
+/// What is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Deleted {
+    Messages,
+    Conversation,
+}
+
+/// Writes messages, changes and deletes them, or all of their conversation, and waits until nothing
+/// of them is left in the data folder; with a process that is killed right after the deletions, or
+/// one that lives.
+async fn words_leave_the_disk(deleted: Deleted, is_killed: bool) {
     let mut process = Process::start(&ERASES_SOON);
     let admin = unique("alice");
     let alice = Client::new(process.address(), &admin);
-    let erasing = Erasing::written_by(&alice).await;
+    let erasing = match deleted {
+        Deleted::Messages => Erasing::written_by(&alice).await,
+        Deleted::Conversation => Erasing::titled_by(&alice).await,
+    };
 
     for word in WORDS {
         let written = files_with(&process.data(), &[word]);
@@ -25,7 +36,10 @@ async fn words_leave_the_disk(is_killed: bool) {
         );
     }
 
-    erasing.delete(&alice).await;
+    match deleted {
+        Deleted::Messages => erasing.delete(&alice).await,
+        Deleted::Conversation => erasing.delete_conversation(&alice).await,
+    }
     if is_killed {
         process.restart();
     }
@@ -45,9 +59,11 @@ async fn words_leave_the_disk(is_killed: bool) {
     )
     .await;
 
-    erasing
-        .repeat(&Client::new(process.address(), &admin))
-        .await;
+    let again = Client::new(process.address(), &admin);
+    match deleted {
+        Deleted::Messages => erasing.repeat(&again).await,
+        Deleted::Conversation => erasing.repeat_in_vain(&again).await,
+    }
     assert_eq!(
         files_with(&process.data(), &WORDS),
         [] as [String; 0],
@@ -57,10 +73,20 @@ async fn words_leave_the_disk(is_killed: bool) {
 
 #[tokio::test]
 async fn the_words_of_a_deleted_message_leave_the_disk_once_the_log_is_trimmed() {
-    words_leave_the_disk(false).await;
+    words_leave_the_disk(Deleted::Messages, false).await;
 }
 
 #[tokio::test]
 async fn the_words_of_a_deleted_message_leave_the_disk_though_the_process_was_killed() {
-    words_leave_the_disk(true).await;
+    words_leave_the_disk(Deleted::Messages, true).await;
+}
+
+#[tokio::test]
+async fn the_words_of_a_deleted_conversation_leave_the_disk_once_the_log_is_trimmed() {
+    words_leave_the_disk(Deleted::Conversation, false).await;
+}
+
+#[tokio::test]
+async fn the_words_of_a_deleted_conversation_leave_the_disk_though_the_process_was_killed() {
+    words_leave_the_disk(Deleted::Conversation, true).await;
 }

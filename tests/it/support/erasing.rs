@@ -35,6 +35,7 @@ const KEY: &str = "key";
 
 /// Two messages with the words: a long one in pages of its own, and a short one that was changed.
 pub(crate) struct Erasing {
+    conversation: String,
     messages: String,
     body: Value,
     sent: Value,
@@ -45,7 +46,8 @@ impl Erasing {
     /// Writes them in a conversation of the user's own.
     pub(crate) async fn written_by(user: &Client) -> Self {
         let name = user.create(&[&unique("bob")]).await.text("name").to_owned();
-        let messages = format!("/v1/conversations/{name}/messages");
+        let conversation = format!("/v1/conversations/{name}");
+        let messages = format!("{conversation}/messages");
         let [first, second, third] = WORDS;
 
         let body = json!({"text": format!("{first} ").repeat(900), "data": {"of": third}});
@@ -59,11 +61,40 @@ impl Erasing {
             .await
             .expect(200);
         Self {
+            conversation,
             messages,
             body,
             sent,
             short,
         }
+    }
+
+    /// Writes them, and has the conversation say the words too, in its title and its data.
+    pub(crate) async fn titled_by(user: &Client) -> Self {
+        let erasing = Self::written_by(user).await;
+        let [first, second, third] = WORDS;
+        let body = json!({"title": format!("{first} {second}"), "data": {"of": third}});
+        let headers = [("content-type", "application/json")];
+        let changed = user.call(
+            Method::PATCH,
+            &erasing.conversation,
+            &headers,
+            body.to_string().into(),
+        );
+        changed.await.expect(200);
+        erasing
+    }
+
+    /// Deletes the whole conversation.
+    pub(crate) async fn delete_conversation(&self, user: &Client) {
+        user.delete(&self.conversation).await.expect(204);
+    }
+
+    /// Sends the first once more: there is nothing to send it to.
+    pub(crate) async fn repeat_in_vain(&self, user: &Client) {
+        user.post_with_key(&self.messages, &self.body, KEY)
+            .await
+            .refused(410, "conversation_closed");
     }
 
     /// Deletes both.

@@ -7,7 +7,7 @@ use proptest::option;
 use super::any_governing::{any_ban, any_governing};
 use super::*;
 use crate::ids::{ConversationName, MessageId, Seq, Slot, UserId};
-use crate::log::record::change::Advance;
+use crate::log::record::change::{Advance, Erasure, Pruning};
 use crate::log::record::event::{Content, Event, EventKind};
 use crate::log::record::index::{IndexChange, OutboxPosition};
 use crate::log::record::key::{KeyUse, UsedUp};
@@ -91,6 +91,7 @@ fn any_kind() -> impl Strategy<Value = EventKind> {
             }
         }),
         any_governing(),
+        any_user().prop_map(|by| EventKind::Closed { by }),
     ]
 }
 
@@ -190,6 +191,12 @@ pub(super) fn any_record() -> impl Strategy<Value = Record> {
         1 => any_used_key(),
         1 => any_ban().prop_map(Record::Banned),
         1 => any_ban().prop_map(Record::Unbanned),
+        1 => (any_conversation(), any::<(u64, u64)>()).prop_map(|(conversation, (up_to, at))| {
+            Record::Pruned(Pruning { conversation, up_to: Seq(up_to), at })
+        }),
+        1 => (any_conversation(), any::<(bool, u64)>()).prop_map(|(conversation, (is_last, at))| {
+            Record::Erased(Erasure { conversation, is_last, at })
+        }),
         2 => any_advances(),
         1 => any_reaction(),
         1 => any::<(u64, u32)>()

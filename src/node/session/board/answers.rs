@@ -55,10 +55,13 @@ impl Board {
                 self.set_back(ask, joined, departed);
                 self.subscription_holds(user, conversation, tail, lost);
             }
-            Subscribed::Ended { .. } | Subscribed::NotParticipant if self.joined_since(ask) => {
+            Subscribed::Ended { .. } | Subscribed::NotParticipant | Subscribed::Closed { .. }
+                if self.joined_since(ask) =>
+            {
                 self.ask_again(ask, ask.attempt.saturating_add(1));
             }
             Subscribed::Ended { left, .. } => self.not_subscribed(ask, Some(left)),
+            Subscribed::Closed { event } => self.not_subscribed(ask, Some(event.seq)),
             Subscribed::NotParticipant => self.not_subscribed(ask, None),
             Subscribed::Failed(_) => self.ask_again(ask, ask.attempt.saturating_add(1)),
         }

@@ -107,6 +107,7 @@ impl Board {
             EventKind::Updated { settings, .. } if settings.presence == Some(false) => {
                 self.watching.hidden(&event.conversation);
             }
+            EventKind::Closed { .. } => self.closed_seen(&event.conversation, event.seq),
             EventKind::Message { source, .. } => self.watching.acted(source, &event.conversation),
             _ => {}
         }

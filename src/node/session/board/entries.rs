@@ -172,6 +172,7 @@ impl Place {
                 *inside
             }
             EventKind::Left { user: left, .. } if left == user => std::mem::replace(inside, false),
+            EventKind::Closed { .. } => std::mem::replace(inside, false),
             EventKind::Left { .. }
             | EventKind::Message { .. }
             | EventKind::Edited { .. }

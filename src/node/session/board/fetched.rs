@@ -69,6 +69,7 @@ impl Board {
                 events,
                 departed,
             } => self.span_ended(id, ask, (left, departed), &events),
+            Subscribed::Closed { event } => self.span_closed(id, ask, &event),
             // The refusal is older than what is known of their memberships.
             Subscribed::NotParticipant if self.changed_since(ask).is_some() => {
                 self.requeue(id, conversation);
@@ -137,6 +138,18 @@ impl Board {
             return Fetched::Progress;
         }
         fetched
+    }
+
+    /// The conversation was deleted when the user took part: its last event, and a gap for all that
+    /// they miss before it.
+    fn span_closed(&mut self, id: SessionId, ask: &Ask, event: &Arc<Event>) -> Fetched {
+        let place = self.feeds.get_mut(&ask.conversation);
+        if let Some(place) = place.and_then(|feed| feed.place(&ask.user, id)) {
+            place.origin = Origin::Position;
+            let gap = place.cursor.pass_to(event.seq);
+            place.session.tell_gap(&ask.conversation, gap);
+        }
+        self.span_ended(id, ask, (event.seq, None), std::slice::from_ref(event))
     }
 
     /// A cursor that starts with a `joined` and had to be fetched at once: true when it goes back

@@ -171,6 +171,19 @@ impl Board {
         }
     }
 
+    /// The conversation was closed, which live cursors were given: nobody of this node takes part
+    /// any more.
+    pub(super) fn closed_seen(&mut self, conversation: &ConversationName, seq: Seq) {
+        self.watching.hidden(conversation);
+        let members = self.feeds.get(conversation).into_iter();
+        let users: Vec<UserId> = members
+            .flat_map(|feed| feed.members.keys().cloned())
+            .collect();
+        for user in users {
+            self.left_seen(&user, conversation, seq);
+        }
+    }
+
     /// The index says that the user left at `seq`: what they still have to get, up to their `left`,
     /// is fetched.
     fn left_told(&mut self, user: &UserId, conversation: &ConversationName, seq: Seq) {

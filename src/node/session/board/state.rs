@@ -217,6 +217,19 @@ impl Cursor {
         None
     }
 
+    /// Nothing is left before the last event of a closed conversation: the cursor passes over it.
+    pub(super) fn pass_to(&mut self, last: Seq) -> Option<Gap> {
+        let Self::Behind { seq, .. } = self else {
+            return None;
+        };
+        let (from, to) = (seq.next(), Seq(last.0.saturating_sub(1)));
+        let reason = GapReason::Closed;
+        (from <= to).then(|| {
+            *seq = to;
+            Gap { from, to, reason }
+        })
+    }
+
     /// An event of a fetched span: true when it is the next one, to be delivered.
     pub(in crate::node::session) fn fetched(&mut self, next: Seq) -> bool {
         match self {

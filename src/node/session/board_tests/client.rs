@@ -60,7 +60,8 @@ impl Client {
                         );
                     }
                     self.seen.insert(name.clone(), seq);
-                    if frame["kind"] == "left" && frame["user"] == self.user.as_str() {
+                    let has_left = frame["kind"] == "left" && frame["user"] == self.user.as_str();
+                    if has_left || frame["kind"] == "closed" {
                         self.seen.remove(&name);
                         self.out.insert(name, seq);
                     }

@@ -1,6 +1,6 @@
 //! The board against a model of owners, and under many sessions, conversations, and frames.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use proptest::prelude::*;

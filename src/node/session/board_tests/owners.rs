@@ -19,6 +19,8 @@ pub(super) struct Owners {
     /// The shards of users are not told: changes of indexes wait.
     pub(super) unheard: bool,
     pub(super) changes: VecDeque<(UserId, ConversationName, Seq, bool)>,
+    /// Conversations that were deleted, with those who took part then.
+    pub(super) closed: HashMap<ConversationName, BTreeSet<UserId>>,
 }
 
 impl Owners {
@@ -36,6 +38,7 @@ impl Owners {
                 EventKind::Left { user, .. } => {
                     members.remove(user);
                 }
+                EventKind::Closed { .. } => members.clear(),
                 EventKind::Message { .. }
                 | EventKind::Edited { .. }
                 | EventKind::Deleted { .. }
@@ -148,6 +151,10 @@ impl Owners {
                 users.iter().map(|user| (user.clone(), true)).collect()
             }
             EventKind::Left { user, .. } => vec![(user.clone(), false)],
+            EventKind::Closed { .. } => {
+                let members = self.members(name).into_keys();
+                members.map(|user| (user, false)).collect()
+            }
             EventKind::Message { .. }
             | EventKind::Edited { .. }
             | EventKind::Deleted { .. }
@@ -192,8 +199,30 @@ impl Owners {
         self.commit(name, kind);
     }
 
+    /// The conversation is deleted; the members of then are kept.
+    pub(super) fn close(&mut self, name: &ConversationName) {
+        let members = self.members(name).into_keys().collect();
+        self.closed.insert(name.clone(), members);
+        self.commit(name, EventKind::Closed { by: user(0) });
+    }
+
+    /// What is answered of a conversation that was deleted.
+    fn closed_to(&self, ask: &Ask, members: &BTreeSet<UserId>) -> Subscribed {
+        let tail = self.tail(&ask.conversation);
+        let has_seen = ask.after.is_some_and(|after| after >= tail);
+        match self.histories[&ask.conversation].last() {
+            Some(event) if members.contains(&ask.user) && !has_seen => Subscribed::Closed {
+                event: Arc::clone(event),
+            },
+            _ => Subscribed::NotParticipant,
+        }
+    }
+
     pub(super) fn subscribe(&mut self, ask: &Ask) -> Subscribed {
         let tail = self.tail(&ask.conversation);
+        if let Some(members) = self.closed.get(&ask.conversation) {
+            return self.closed_to(ask, members);
+        }
         let events = |upto: Seq| -> Vec<_> {
             let Some(after) = ask.after else {
                 return Vec::new();

@@ -7,6 +7,8 @@ pub(super) enum Step {
     Say(usize, usize),
     Join(usize, usize),
     Leave(usize, usize),
+    /// A conversation is deleted.
+    Shut(usize),
     Deliver,
     /// The pushes of a shard are lost from now on, until the node is told.
     Lose,
@@ -32,6 +34,7 @@ pub(super) fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => (0..2_usize, 0..3_usize).prop_map(|(c, u)| Step::Say(c, u)),
         2 => (0..2_usize, 0..3_usize).prop_map(|(c, u)| Step::Join(c, u)),
         2 => (0..2_usize, 0..3_usize).prop_map(|(c, u)| Step::Leave(c, u)),
+        1 => prop::bool::weighted(0.2).prop_map(|second| Step::Shut(usize::from(second))),
         8 => Just(Step::Deliver),
         1 => Just(Step::Lose),
         1 => Just(Step::Tell),
@@ -55,13 +58,19 @@ impl World {
             Step::Say(c, u) if self.owners.members(&conversation(c)).contains_key(&user(u)) => {
                 self.owners.say(&conversation(c), &user(u));
             }
-            Step::Join(c, u) if !self.owners.members(&conversation(c)).contains_key(&user(u)) => {
+            Step::Join(c, u)
+                if !self.owners.closed.contains_key(&conversation(c))
+                    && !self.owners.members(&conversation(c)).contains_key(&user(u)) =>
+            {
                 let kind = EventKind::joined(user(0), vec![user(u)]);
                 self.owners.commit(&conversation(c), kind);
             }
             Step::Leave(c, u) if self.owners.members(&conversation(c)).contains_key(&user(u)) => {
                 let kind = EventKind::left(user(0), user(u), None);
                 self.owners.commit(&conversation(c), kind);
+            }
+            Step::Shut(c) if !self.owners.closed.contains_key(&conversation(c)) => {
+                self.owners.close(&conversation(c));
             }
             Step::Deliver => {
                 if let Some(push) = self.owners.pushes.pop_front() {

@@ -57,7 +57,7 @@ fn every_frame_is_a_schema_of_its_own_and_t_tells_which() {
     );
 
     let left = &schemas["EventFrame"];
-    let kinds = "created joined left edited deleted role updated";
+    let kinds = "created joined left edited deleted role updated closed";
     let kinds: Vec<&str> = kinds.split(' ').collect();
     assert_eq!(left["properties"]["kind"]["enum"], json!(kinds));
     assert_eq!(

@@ -64,6 +64,30 @@ pub(crate) enum MessageStep {
     Edit(BTreeMap<MessageId, EditRow>),
     /// The first deletion of each.
     Delete(BTreeMap<MessageId, DeletionRow>),
+    /// All up to a seq are gone.
+    Prune(BTreeMap<ConversationName, Seq>),
+}
+
+/// Where a conversation stands after a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Stood {
+    /// Its last seq.
+    pub(crate) seq: Seq,
+    /// When that was, unix milliseconds.
+    pub(crate) created: u64,
+    pub(crate) closed: bool,
+}
+
+/// A conversation is closed: everybody's membership ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClosingRow {
+    pub(crate) name: ConversationName,
+    /// Seq of the event.
+    pub(crate) seq: Seq,
+    /// Offset of its record, for the outbox.
+    pub(crate) offset: Offset,
+    /// Unix milliseconds.
+    pub(crate) at: u64,
 }
 
 /// An event that is no message.
@@ -168,8 +192,8 @@ impl Update {
 pub(crate) struct Changes {
     /// New conversations.
     pub(crate) created: Vec<ConversationRow>,
-    /// Last seq and time of every conversation touched, the new ones too.
-    pub(crate) stands: BTreeMap<ConversationName, (Seq, u64)>,
+    /// Where every conversation stands that events touched, the new ones too.
+    pub(crate) stands: BTreeMap<ConversationName, Stood>,
     /// New admins.
     pub(crate) admins: BTreeMap<ConversationName, UserId>,
     /// Messages: sent, edited, deleted.
@@ -188,6 +212,13 @@ pub(crate) struct Changes {
     pub(crate) bans: BTreeMap<(ConversationName, UserId), Option<BanRow>>,
     /// What changes of conversations.
     pub(crate) updates: BTreeMap<ConversationName, Update>,
+    /// Conversations that are closed, after everything else that the batch says of them.
+    pub(crate) closings: Vec<ClosingRow>,
+    /// Up to where messages and events are gone.
+    pub(crate) pruned: BTreeMap<ConversationName, Seq>,
+    /// Closed conversations of which the next rows of other tables go, one step after the other;
+    /// true: nothing is left of it.
+    pub(crate) erased: Vec<(ConversationName, bool)>,
     /// Keys of sends.
     pub(crate) keys: BTreeMap<(ConversationName, UserId, Arc<str>), MessageKeyRow>,
     /// Keys of creations.
@@ -222,12 +253,14 @@ impl Changes {
         self.messages.iter().map(count).sum()
     }
 
-    /// Whether what messages said before is written over.
+    /// Whether what messages said before is written over, or dropped.
     #[must_use]
     pub(crate) fn erases(&self) -> bool {
-        self.messages
+        let changes = self
+            .messages
             .iter()
-            .any(|step| !matches!(step, MessageStep::Send(_)))
+            .any(|step| !matches!(step, MessageStep::Send(_)));
+        changes || !self.closings.is_empty() || !self.erased.is_empty()
     }
 }
 

@@ -200,9 +200,7 @@ impl Fold {
 
     fn ban(&mut self, ban: &BanChange, row: Option<BanRow>) -> Result<(), String> {
         let name = &ban.conversation;
-        if self.last_seq(name).is_none() {
-            return Err(format!("{name} does not exist"));
-        }
+        self.is_open(name)?;
         let place = (name.clone(), ban.user.clone());
         self.changes.bans.insert(place, row);
         Ok(())

@@ -8,7 +8,7 @@ use crate::log::record::{
     Entry, Event, EventKind, IndexChange, KeyUse, OutboxPosition, Record, UsedUp,
 };
 use crate::shard::file::apply::changes::{
-    Changes, ConversationRow, CreateKeyRow, MessageKeyRow, Rank, event_row,
+    Changes, ConversationRow, CreateKeyRow, MessageKeyRow, Rank, Stood, event_row,
 };
 use crate::shard::file::apply::{Clockwork, Quarantined, key_horizon};
 
@@ -24,8 +24,8 @@ pub(crate) struct Asked {
 /// What the file held before the batch, of what was asked.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    /// Last seq of each conversation that exists.
-    pub(crate) last_seq: BTreeMap<ConversationName, Seq>,
+    /// Last seq of each conversation that exists, and whether it is closed.
+    pub(crate) stands: BTreeMap<ConversationName, (Seq, bool)>,
     /// Seq of the join of each leaving user who is in, and what they are.
     pub(crate) joined: BTreeMap<(ConversationName, UserId), (Seq, Rank)>,
     /// Times and epochs.
@@ -41,6 +41,12 @@ pub(crate) fn asked<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Asked {
             Record::KeyUsed(used) => drop(asked.conversations.insert(used.conversation.clone())),
             Record::Banned(ban) | Record::Unbanned(ban) => {
                 asked.conversations.insert(ban.conversation.clone());
+            }
+            Record::Pruned(pruning) => {
+                asked.conversations.insert(pruning.conversation.clone());
+            }
+            Record::Erased(erasure) => {
+                asked.conversations.insert(erasure.conversation.clone());
             }
             _ => {}
         }
@@ -108,6 +114,8 @@ impl Fold {
             Record::KeyUsed(used) => self.key_used(used),
             Record::Banned(ban) => self.banned(ban),
             Record::Unbanned(ban) => self.unbanned(ban),
+            Record::Pruned(pruning) => self.pruned(pruning),
+            Record::Erased(erasure) => self.erased(erasure),
             Record::OutboxProgress { upto } => {
                 self.changes.outbox.retain(|(position, _)| position > upto);
                 self.changes.outbox_upto = self.changes.outbox_upto.max(Some(*upto));
@@ -123,14 +131,15 @@ impl Fold {
 
     fn event(&mut self, offset: Offset, event: &Event) -> Result<(), String> {
         let name = &event.conversation;
-        match (self.last_seq(name), &event.kind) {
+        match (self.stands(name), &event.kind) {
             (None, EventKind::Created { .. }) if event.seq == Seq(1) => {}
             (None, EventKind::Created { .. }) => {
                 return Err(format!("creates {name} with seq {}", event.seq));
             }
             (None, _) => return Err(format!("{name} does not exist")),
             (Some(_), EventKind::Created { .. }) => return Err(format!("{name} exists already")),
-            (Some(last), _) if event.seq <= last => {
+            (Some((_, true)), _) => return Err(format!("{name} is closed")),
+            (Some((last, false)), _) if event.seq <= last => {
                 return Err(format!(
                     "seq {} of {name} is taken, its last is {last}",
                     event.seq
@@ -139,9 +148,12 @@ impl Fold {
             (Some(_), _) => {}
         }
 
-        self.changes
-            .stands
-            .insert(name.clone(), (event.seq, event.created));
+        let stood = Stood {
+            seq: event.seq,
+            created: event.created,
+            closed: matches!(event.kind, EventKind::Closed { .. }),
+        };
+        self.changes.stands.insert(name.clone(), stood);
         match &event.kind {
             EventKind::Created {
                 by,
@@ -164,6 +176,7 @@ impl Fold {
             } => self.deleted(event, (*message_id, *message_seq), by),
             EventKind::Role { .. } => self.role(event),
             EventKind::Updated { .. } => self.updated(event),
+            EventKind::Closed { by } => self.closed(offset, event, by),
         }
 
         Ok(())
@@ -171,9 +184,7 @@ impl Fold {
 
     fn key_used(&mut self, used: &UsedUp) -> Result<(), String> {
         let name = &used.conversation;
-        if self.last_seq(name).is_none() {
-            return Err(format!("{name} does not exist"));
-        }
+        self.is_open(name)?;
         self.remember_key(name, &used.sender, Some(&used.key), used.message_seq);
         Ok(())
     }
@@ -197,9 +208,20 @@ impl Fold {
             .insert((name.clone(), sender.clone(), key.key), row);
     }
 
-    pub(super) fn last_seq(&self, name: &ConversationName) -> Option<Seq> {
-        let now = self.changes.stands.get(name).map(|(seq, _)| *seq);
-        now.or_else(|| self.known.last_seq.get(name).copied())
+    /// Last seq of a conversation, if it exists, and whether it is closed.
+    pub(super) fn stands(&self, name: &ConversationName) -> Option<(Seq, bool)> {
+        let now = self.changes.stands.get(name);
+        now.map(|stood| (stood.seq, stood.closed))
+            .or_else(|| self.known.stands.get(name).copied())
+    }
+
+    /// Whether a conversation may be changed.
+    pub(super) fn is_open(&self, name: &ConversationName) -> Result<(), String> {
+        match self.stands(name) {
+            Some((_, false)) => Ok(()),
+            Some((_, true)) => Err(format!("{name} is closed")),
+            None => Err(format!("{name} does not exist")),
+        }
     }
 
     fn created(&mut self, offset: Offset, event: &Event, by: &UserId, title: Option<Arc<str>>) {

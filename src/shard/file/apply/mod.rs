@@ -19,6 +19,8 @@ mod edits;
 
 mod members;
 
+mod closing;
+
 pub(crate) mod receipts;
 
 pub(crate) use clockwork::{Clockwork, key_horizon};

@@ -66,9 +66,21 @@ pub(crate) struct Known {
     pub(crate) clockwork: Clockwork,
 }
 
-/// The rows to write, each table's once.
+/// What a batch writes.
 #[derive(Debug, Default)]
 pub(crate) struct Changes {
+    /// Its rows, one part after the other.
+    pub(crate) parts: Vec<Part>,
+    /// Records put aside.
+    pub(crate) quarantined: Vec<Quarantined>,
+    /// Times and epochs after the batch.
+    pub(crate) clockwork: Clockwork,
+}
+
+/// The rows to write, each table's once, up to where something is erased: what comes out must not
+/// hang on what comes in one batch with that.
+#[derive(Debug, Default)]
+pub(crate) struct Part {
     /// Watermarks that moved.
     pub(crate) watermarks: BTreeMap<Participant, Watermarks>,
     /// How they moved, and when.
@@ -80,10 +92,9 @@ pub(crate) struct Changes {
     pub(crate) folds: BTreeMap<(Participant, Kind), u64>,
     /// Reactions: set with their time, or taken back.
     pub(crate) reactions: BTreeMap<(MessageId, UserId), (ConversationName, Option<u32>, u64)>,
-    /// Records put aside.
-    pub(crate) quarantined: Vec<Quarantined>,
-    /// Times and epochs after the batch.
-    pub(crate) clockwork: Clockwork,
+    /// Afterwards the watermarks of this closed conversation go, and its next advances and
+    /// reactions.
+    pub(crate) erased: Option<ConversationName>,
 }
 
 /// Whose watermarks must be known to fold these entries.
@@ -115,20 +126,34 @@ pub(crate) fn fold<'a>(mut known: Known, entries: impl IntoIterator<Item = &'a E
         clockwork: known.clockwork,
         ..Changes::default()
     };
+    let mut part = Part::default();
+
     for entry in entries {
         for (offset, record) in entry.numbered() {
             changes.clockwork.see(entry, record);
-            if let Err(reason) = fold_record(&mut known, &mut changes, record) {
+            let time = changes.clockwork.time;
+            if let Err(reason) = fold_record(&mut known, &mut part, record, time) {
                 changes
                     .quarantined
                     .push(Quarantined::new(offset, record, reason));
             }
+            if part.erased.is_some() {
+                changes.parts.push(std::mem::take(&mut part));
+            }
         }
     }
+
+    changes.parts.push(part);
     changes
 }
 
-fn fold_record(known: &mut Known, changes: &mut Changes, record: &Record) -> Result<(), String> {
+/// Folds a record at this time of the shard.
+fn fold_record(
+    known: &mut Known,
+    part: &mut Part,
+    record: &Record,
+    time: u64,
+) -> Result<(), String> {
     match record {
         Record::Advances {
             conversation,
@@ -136,7 +161,7 @@ fn fold_record(known: &mut Known, changes: &mut Changes, record: &Record) -> Res
             advances,
         } => {
             for advance in advances {
-                fold_advance(known, changes, conversation, advance, *ts);
+                fold_advance(known, part, (conversation, advance), (*ts, time));
             }
             Ok(())
         }
@@ -148,7 +173,13 @@ fn fold_record(known: &mut Known, changes: &mut Changes, record: &Record) -> Res
             ts,
         } => {
             let row = (conversation.clone(), *reaction, *ts);
-            changes.reactions.insert((*message_id, user.clone()), row);
+            part.reactions.insert((*message_id, user.clone()), row);
+            Ok(())
+        }
+        Record::Erased(erasure) => {
+            let name = &erasure.conversation;
+            known.watermarks.retain(|(of, _), _| of != name);
+            part.erased = Some(name.clone());
             Ok(())
         }
         Record::EpochStart { .. } => Ok(()),
@@ -157,6 +188,7 @@ fn fold_record(known: &mut Known, changes: &mut Changes, record: &Record) -> Res
         | Record::KeyUsed(_)
         | Record::Banned(_)
         | Record::Unbanned(_)
+        | Record::Pruned(_)
         | Record::OutboxProgress { .. } => Err("belongs to the messages stream".to_owned()),
         Record::Unreadable { reason, .. } => Err(reason.clone()),
     }
@@ -164,10 +196,9 @@ fn fold_record(known: &mut Known, changes: &mut Changes, record: &Record) -> Res
 
 fn fold_advance(
     known: &mut Known,
-    changes: &mut Changes,
-    name: &ConversationName,
-    advance: &Advance,
-    ts: u64,
+    part: &mut Part,
+    (name, advance): (&ConversationName, &Advance),
+    (ts, time): (u64, u64),
 ) {
     let whose = (name.clone(), advance.user.clone());
     let marks = known.watermarks.entry(whose.clone()).or_default();
@@ -195,23 +226,21 @@ fn fold_advance(
         }
         let now = ts.max(*at);
         if *mark > Seq(0) && exact_since(now) > exact_since(*at) {
-            changes.folds.insert(
-                (whose.clone(), kind),
-                exact_since(now.min(changes.clockwork.time)),
-            );
+            part.folds
+                .insert((whose.clone(), kind), exact_since(now.min(time)));
         }
         // Whatever the move before tells, this one tells as well.
         let same = (whose.clone(), kind, *mark);
-        if *mark > Seq(0) && now == *at && changes.advances.remove(&same).is_none() {
-            changes.replaced.insert(same);
+        if *mark > Seq(0) && now == *at && part.advances.remove(&same).is_none() {
+            part.replaced.insert(same);
         }
-        changes.advances.insert((whose.clone(), kind, to), now);
+        part.advances.insert((whose.clone(), kind, to), now);
         *mark = to;
         *at = now;
     }
 
     if *marks != before {
-        changes.watermarks.insert(whose, *marks);
+        part.watermarks.insert(whose, *marks);
     }
 }
 

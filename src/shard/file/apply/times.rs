@@ -10,6 +10,8 @@ pub(crate) fn time_of(record: &Record) -> Option<u64> {
         Record::Index(change) => Some(change.at),
         Record::KeyUsed(used) => Some(used.at),
         Record::Banned(ban) | Record::Unbanned(ban) => Some(ban.at),
+        Record::Pruned(pruning) => Some(pruning.at),
+        Record::Erased(erasure) => Some(erasure.at),
         Record::Advances { ts, .. }
         | Record::Reaction { ts, .. }
         | Record::EpochStart { ts, .. } => Some(*ts),

@@ -17,9 +17,18 @@ const AHEAD: &str = "SELECT (SELECT count(*) FROM watermarks AS w JOIN conversat
         WHERE w.delivered > c.last_seq OR w.read > c.last_seq) \
     + (SELECT count(*) FROM reactions AS r WHERE NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.id = r.message_id))";
 
+/// A column that an older file lacks.
+const KNOWS_PRUNED: &str =
+    "SELECT count(*) FROM pragma_table_info('conversations') WHERE name = 'pruned'";
+
 /// Conversations whose changes have a hole, unless records were put aside, which may be what is
 /// missing.
-const BROKEN: &str = "SELECT name FROM conversations AS c WHERE last_seq <> \
+const BROKEN: &str = "SELECT name FROM conversations AS c WHERE last_seq - pruned <> \
+    (SELECT count(*) FROM messages AS m WHERE m.conversation = c.name) \
+    + (SELECT count(*) FROM events AS e WHERE e.conversation = c.name) AND NOT EXISTS (SELECT 1 FROM quarantine) LIMIT 1";
+
+/// The same of an older file.
+const BROKEN_BEFORE: &str = "SELECT name FROM conversations AS c WHERE last_seq <> \
     (SELECT count(*) FROM messages AS m WHERE m.conversation = c.name) \
     + (SELECT count(*) FROM events AS e WHERE e.conversation = c.name) AND NOT EXISTS (SELECT 1 FROM quarantine) LIMIT 1";
 
@@ -100,7 +109,16 @@ async fn look(
             "stands at {applied:?}, not at {tails:?} as the manifest says"
         )));
     }
-    let broken: Option<String> = sqlx::query(BROKEN)
+    let knows_pruned: i64 = sqlx::query(KNOWS_PRUNED)
+        .fetch_one(&mut *file)
+        .await?
+        .try_get(0)?;
+    let look = if knows_pruned > 0 {
+        BROKEN
+    } else {
+        BROKEN_BEFORE
+    };
+    let broken: Option<String> = sqlx::query(look)
         .fetch_optional(&mut *file)
         .await?
         .map(|row| row.try_get(0))

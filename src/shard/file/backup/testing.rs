@@ -15,8 +15,8 @@ use crate::protocol::Role;
 use crate::shard::file::snapshot;
 use crate::shard::file::store::Store;
 use crate::shard::file::store::tests::{
-    Written, advance, ban, banned, config, created, deleted, edited, index, joined, key_used, left,
-    message, react, role, some_change, updated, with_key,
+    Written, advance, ban, banned, closed, config, created, deleted, edited, index, joined,
+    key_used, left, message, pruned, react, role, some_change, updated, with_key,
 };
 
 pub(super) fn identity(shards: u32) -> Identity {
@@ -170,7 +170,23 @@ pub(super) fn busy() -> (Vec<Record>, Vec<Record>) {
         receipts.push(react(&name, number * 3, &two, Some(128_077)));
     }
 
+    messages.extend((0..4).flat_map(of_closed));
     (messages, receipts)
+}
+
+/// A conversation that is closed, of every second of which a part is erased.
+fn of_closed(number: u64) -> Vec<Record> {
+    let (name, one, two) = (format!("z{number}"), "u1", "v1");
+    let mut records = vec![
+        created(&name, &[one, two], START),
+        message(&name, 2, one, 1_000 + number, START),
+        closed(&name, 3, one, START + 1),
+    ];
+    if number % 2 == 1 {
+        records.push(pruned(&name, 2, START + 2));
+    }
+    records.extend([one, two].map(|who| index(who, &name, 3, false, None, START + 1)));
+    records
 }
 
 pub(super) const START: u64 = 1_700_000_000_000;

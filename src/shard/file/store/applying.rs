@@ -99,7 +99,8 @@ impl Writer {
                 let new = (write_messages::write(&mut script, &changes), changes.sent());
                 self.erasing = Self::noted(&mut script, &changes, tail.offset).or(self.erasing);
                 // Forgotten again when the transaction fails.
-                self.last_seqs.learn(&changes.stands, |(seq, _)| *seq);
+                self.last_seqs
+                    .learn(&changes.stands, |stood| (stood.seq, stood.closed));
                 (changes.clockwork, changes.quarantined, Some(new))
             }
             Stream::Receipts => {
@@ -111,8 +112,13 @@ impl Writer {
                 )
                 .await?;
                 let changes = receipts::fold(known, decoded());
-                write_receipts::write(&mut script, &changes);
-                self.marks.learn(&changes.watermarks, |marks| *marks);
+                for part in &changes.parts {
+                    write_receipts::write(&mut script, part);
+                    self.marks.learn(&part.watermarks, |marks| *marks);
+                    if part.erased.is_some() {
+                        self.marks.forget();
+                    }
+                }
                 (changes.clockwork, changes.quarantined, None)
             }
         };

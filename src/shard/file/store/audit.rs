@@ -32,7 +32,8 @@ const COUNTED: &str = "SELECT c.name, c.last_seq, \
     (SELECT count(*) FROM watermarks AS w WHERE w.conversation = c.name AND max(w.delivered, w.read) > c.last_seq), \
     (SELECT count(*) FROM (SELECT r.message_id FROM reactions AS r INDEXED BY reactions_by_participant \
         WHERE r.conversation = c.name LIMIT ?4) AS some \
-        WHERE NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.id = some.message_id)) \
+        WHERE NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.id = some.message_id)), \
+    c.pruned, c.closed > 0 \
     FROM conversations AS c WHERE c.name > ?1 ORDER BY c.name LIMIT ?2";
 
 const MEMBERS: &str = "SELECT p.participant, p.conversation, p.joined_seq, \
@@ -227,5 +228,7 @@ fn counted(row: &SqliteRow) -> Result<Counted, StoreError> {
         joined_later: small(row, 11)?,
         marks_later: small(row, 12)?,
         reactions_astray: small(row, 13)?,
+        pruned: seq(row, 14)?,
+        is_closed: row.try_get(15)?,
     })
 }

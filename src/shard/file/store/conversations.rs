@@ -16,7 +16,7 @@ use crate::shard::file::store::shown::event;
 use crate::shard::file::store::{HeadRow, KEPT_MAX, Kept, Member, Store, StoreError};
 
 const HEAD: &str = "SELECT title, admin, created, created_offset, created_by, create_key, create_key_stamped, \
-    create_fingerprint, last_seq, last_created, data, posts, adds, edit_window_s, typing, presence, keeps, bans \
+    create_fingerprint, last_seq, last_created, data, posts, adds, edit_window_s, typing, presence, keeps, bans, closed > 0 \
     FROM conversations WHERE name = ?";
 
 const MEMBERS: &str = "SELECT participant, joined_seq, position, role, muted_until FROM participants WHERE conversation = ?";
@@ -28,6 +28,10 @@ const KEPT: &str = "SELECT participant, left_seq, role, muted_until FROM departu
     WHERE conversation = ?1 AND (role = 4 OR muted_until IS NOT NULL) \
     AND NOT EXISTS (SELECT 1 FROM participants AS p WHERE p.conversation = ?1 AND p.participant = d.participant) \
     ORDER BY left_seq DESC LIMIT ?2";
+
+/// Those who took part when it was closed; nobody else's membership ends with its last seq.
+const CLOSED_TO: &str =
+    "SELECT participant FROM departures WHERE conversation = ? AND left_seq = ?";
 
 const BANNED: &str = "SELECT user FROM bans WHERE conversation = ?";
 
@@ -45,7 +49,16 @@ const LEFT_WITHIN_MAX: u32 = 1_000;
 
 /// These reads, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const READS: [&str; 7] = [HEAD, MEMBERS, RECENT, DEPARTURE, KEPT, BANNED, bans::BANS];
+pub(super) const READS: [&str; 8] = [
+    HEAD,
+    MEMBERS,
+    RECENT,
+    DEPARTURE,
+    KEPT,
+    CLOSED_TO,
+    BANNED,
+    bans::BANS,
+];
 
 impl Store {
     /// What a head is filled from; `None` when there is no such conversation. One moment of the
@@ -64,6 +77,15 @@ impl Store {
             .await?;
         let Some(row) = row else { return Ok(None) };
         let mut head = head_row(&row)?;
+
+        // What is left of one that is closed is nothing that anybody goes by.
+        if row.try_get(18)? {
+            let query = sqlx::query(CLOSED_TO).bind(name).bind(int(head.last_seq.0));
+            let found = self.read(query.fetch_all(&mut *moment)).await?;
+            let users: Result<_, _> = found.iter().map(|found| user(found, 0)).collect();
+            head.closed = Some(users?);
+            return Ok(Some(head));
+        }
 
         for member in self
             .read(sqlx::query(MEMBERS).bind(name).fetch_all(&mut *moment))
@@ -201,5 +223,6 @@ fn head_row(row: &SqliteRow) -> Result<HeadRow, StoreError> {
         settings: settings(row, 11)?,
         banned: Vec::new(),
         kept: Vec::new(),
+        closed: None,
     })
 }

@@ -23,12 +23,13 @@ macro_rules! sql {
 /// Number, what it is for, and SQL of each. The macro of sqlx that reads a folder is not used: for
 /// it the compiler itself has to have a SQLite, a tokio and all of sqlx built, beside those of the
 /// program.
-const FILES: [(i64, &str, &str); 5] = [
+const FILES: [(i64, &str, &str); 6] = [
     (1, "shard", sql!("0001_shard")),
     (2, "time of the shard", sql!("0002_time_of_the_shard")),
     (3, "edits", sql!("0003_edits")),
     (4, "seen", sql!("0004_seen")),
     (5, "roles", sql!("0005_roles")),
+    (6, "closed", sql!("0006_closed")),
 ];
 
 /// The first of them, so many.
@@ -94,6 +95,7 @@ mod tests {
                 "5a65b4ad38336772",
                 "ef73c6bf83c379e5",
                 "6eafb15ace8f3762",
+                "9e4ac6c9f2f7318a",
             ]
         );
     }

@@ -43,6 +43,8 @@ pub(crate) struct HeadRow {
     pub banned: Vec<UserId>,
     /// Those who left as readers or muted, at most [`KEPT_MAX`], those who left last.
     pub kept: Vec<Kept>,
+    /// It is closed; those who took part then.
+    pub closed: Option<Vec<UserId>>,
 }
 
 /// One who left as a reader, or muted.
@@ -177,6 +179,10 @@ pub(crate) struct ApplyEntry {
 pub(crate) struct Counted {
     pub conversation: ConversationName,
     pub last_seq: Seq,
+    /// What has a seq is gone up to there.
+    pub pruned: Seq,
+    /// It is closed, and is erased or will be.
+    pub is_closed: bool,
     /// Of its messages and events.
     pub highest_seq: Seq,
     /// How many of the newest seqs have a message or an event.

@@ -28,6 +28,8 @@ pub(super) const ERASE: Multi = Multi {
     row: "(?, ?, ?)",
     tail: ") AS v WHERE messages.id = v.column1 AND messages.deleted_by IS NULL",
 };
+pub(super) const PRUNE: &str = "DELETE FROM messages WHERE conversation = ? AND seq <= ?";
+
 /// Adds the rows; which statements write new messages.
 pub(super) fn write(script: &mut Script, changes: &Changes) -> Vec<Which> {
     let mut sent = Vec::new();
@@ -43,6 +45,11 @@ pub(super) fn write(script: &mut Script, changes: &Changes) -> Vec<Which> {
                         .bind(row.by.as_str())
                         .bind(int(row.seq.0))
                 });
+            }
+            MessageStep::Prune(gone) => {
+                for (name, up_to) in gone {
+                    script.add(PRUNE, |query| query.bind(name.as_str()).bind(int(up_to.0)));
+                }
             }
         }
     }

@@ -1,20 +1,20 @@
 //! The statements by which a folded batch of the messages stream gets into the file.
 
-use sqlx::SqliteConnection;
+use sqlx::{Row, SqliteConnection};
 
 use crate::ids::{ConversationName, Offset, Seq};
 use crate::shard::file::apply::Clockwork;
-use crate::shard::file::apply::changes::Changes;
+use crate::shard::file::apply::changes::{Changes, Stood};
 use crate::shard::file::apply::messages::{Asked, Known};
 use crate::shard::file::store::StoreError;
 use crate::shard::file::store::columns::{conversation, int, json, rank, seq, user};
 use crate::shard::file::store::remembered::Remembered;
 use crate::shard::file::store::script::{Multi, Script, Which, look_up};
 #[cfg(test)]
-use crate::shard::file::store::write_content::{EDIT, ERASE};
-use crate::shard::file::store::{write_content, write_members};
+use crate::shard::file::store::write_content::{EDIT, ERASE, PRUNE};
+use crate::shard::file::store::{write_closing, write_content, write_members};
 
-pub(super) const LAST_SEQS: &str = "SELECT c.name, c.last_seq FROM json_each(?1) AS asked \
+pub(super) const LAST_SEQS: &str = "SELECT c.name, c.last_seq, c.closed > 0 FROM json_each(?1) AS asked \
     CROSS JOIN conversations AS c ON c.name = asked.value";
 pub(super) const JOINED: &str = "SELECT p.conversation, p.participant, p.joined_seq, p.role, p.muted_until FROM json_each(?1) AS asked \
     CROSS JOIN participants AS p \
@@ -71,10 +71,10 @@ const FORGET_CREATE_KEYS: &str = "DELETE FROM create_keys WHERE ts < ?";
 #[cfg(test)]
 pub(super) const FINDING: [Multi; 5] = [STAND, ADMIN, INDEX, EDIT, ERASE];
 #[cfg(test)]
-pub(super) const DELETING: [&str; 3] = [DELIVERED, FORGET_KEYS, FORGET_CREATE_KEYS];
+pub(super) const DELETING: [&str; 4] = [DELIVERED, FORGET_KEYS, FORGET_CREATE_KEYS, PRUNE];
 
-/// Last seqs of the conversations written to lately.
-pub(super) type LastSeqs = Remembered<ConversationName, Seq>;
+/// Last seqs of the conversations written to lately, and whether they are closed.
+pub(super) type LastSeqs = Remembered<ConversationName, (Seq, bool)>;
 
 /// Asks the file what folding needs and is not remembered.
 pub(super) async fn known(
@@ -91,14 +91,15 @@ pub(super) async fn known(
 
     for name in asked.conversations {
         match last_seqs.get(&name) {
-            Some(seq) => drop(known.last_seq.insert(name, seq)),
+            Some(stands) => drop(known.stands.insert(name, stands)),
             None => names.push(name),
         }
     }
 
     if !names.is_empty() {
         for row in look_up(connection, LAST_SEQS, json(&names)?).await? {
-            known.last_seq.insert(conversation(&row, 0)?, seq(&row, 1)?);
+            let stands = (seq(&row, 1)?, row.try_get(2)?);
+            known.stands.insert(conversation(&row, 0)?, stands);
         }
     }
 
@@ -122,6 +123,7 @@ pub(super) fn write(script: &mut Script, changes: &Changes) -> Vec<Which> {
     let messages = write_content::write(script, changes);
     write_events(script, changes);
     write_members::write(script, changes);
+    write_closing::write(script, changes);
     write_keys(script, changes);
     write_indexes(script, changes);
     messages
@@ -130,7 +132,7 @@ pub(super) fn write(script: &mut Script, changes: &Changes) -> Vec<Which> {
 fn write_conversations(script: &mut Script, changes: &Changes) {
     script.rows(&CREATE, &changes.created, |query, row| {
         let key = row.create_key.as_ref();
-        let (last_seq, last_created) = changes.stands.get(&row.name).copied().unwrap_or_default();
+        let Stood { seq, created, .. } = changes.stands.get(&row.name).copied().unwrap_or_default();
         let admin = changes.admins.get(&row.name).unwrap_or(&row.created_by);
         query
             .bind(row.name.as_str())
@@ -142,8 +144,8 @@ fn write_conversations(script: &mut Script, changes: &Changes) {
             .bind(key.map(|key| key.key.as_ref()))
             .bind(key.map(|key| key.stamped))
             .bind(key.map(|key| key.fingerprint.as_slice()))
-            .bind(int(last_seq.0))
-            .bind(int(last_created))
+            .bind(int(seq.0))
+            .bind(int(created))
     });
 
     let is_new = |name: &_| changes.created.iter().any(|row| row.name == *name);
@@ -152,11 +154,11 @@ fn write_conversations(script: &mut Script, changes: &Changes) {
         .iter()
         .filter(|(name, _)| !is_new(name))
         .collect();
-    script.rows(&STAND, &stands, |query, (name, (last_seq, created))| {
+    script.rows(&STAND, &stands, |query, (name, stood)| {
         query
             .bind(name.as_str())
-            .bind(int(last_seq.0))
-            .bind(int(*created))
+            .bind(int(stood.seq.0))
+            .bind(int(stood.created))
     });
 
     let admins: Vec<_> = changes

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use sqlx::SqliteConnection;
 
 use crate::shard::file::apply::Clockwork;
-use crate::shard::file::apply::receipts::{Changes, Known, Participant, Watermarks};
+use crate::shard::file::apply::receipts::{Known, Part, Participant, Watermarks};
 use crate::shard::file::store::StoreError;
 use crate::shard::file::store::columns::{conversation, int, json, number, seq, user};
 use crate::shard::file::store::remembered::Remembered;
 use crate::shard::file::store::script::{Multi, Script, look_up};
+use crate::shard::file::store::write_closing::ROWS;
 
 pub(super) const WATERMARKS: &str = "SELECT w.conversation, w.participant, w.delivered, w.read, w.delivered_at, \
     w.read_at FROM json_each(?1) AS asked CROSS JOIN watermarks AS w \
@@ -53,9 +54,19 @@ const TAKE_BACK: Multi = Multi {
     tail: ")",
 };
 
+const ERASE_WATERMARKS: &str = "DELETE FROM watermarks WHERE conversation = ?";
+const ERASE_ADVANCES: &str = "DELETE FROM advances WHERE (conversation, participant, kind, upto_seq) IN (\
+    SELECT a.conversation, a.participant, a.kind, a.upto_seq FROM advances AS a WHERE a.conversation = ? \
+    ORDER BY a.participant, a.kind, a.upto_seq LIMIT ?)";
+const ERASE_REACTIONS: &str = "DELETE FROM reactions WHERE (message_id, participant) IN (\
+    SELECT r.message_id, r.participant FROM reactions AS r INDEXED BY reactions_by_participant \
+    WHERE r.conversation = ? ORDER BY r.participant, r.ts, r.message_id LIMIT ?)";
+
 /// Statements that find rows, for the test that none of them scans a table.
 #[cfg(test)]
 pub(super) const FINDING: [Multi; 3] = [REPLACED, FOLD, TAKE_BACK];
+#[cfg(test)]
+pub(super) const DELETING: [&str; 3] = [ERASE_WATERMARKS, ERASE_ADVANCES, ERASE_REACTIONS];
 
 /// Watermarks written lately.
 pub(super) type Marks = Remembered<Participant, Watermarks>;
@@ -99,9 +110,9 @@ pub(super) async fn known(
     Ok(known)
 }
 
-/// Adds the rows of a batch.
-pub(super) fn write(script: &mut Script, changes: &Changes) {
-    let watermarks: Vec<_> = changes.watermarks.iter().collect();
+/// Adds the rows of a part of a batch.
+pub(super) fn write(script: &mut Script, part: &Part) {
+    let watermarks: Vec<_> = part.watermarks.iter().collect();
     script.rows(&WATERMARK, &watermarks, |query, ((name, who), marks)| {
         query
             .bind(name.as_str())
@@ -112,7 +123,7 @@ pub(super) fn write(script: &mut Script, changes: &Changes) {
             .bind(int(marks.read_at))
     });
 
-    let replaced: Vec<_> = changes.replaced.iter().collect();
+    let replaced: Vec<_> = part.replaced.iter().collect();
     script.rows(&REPLACED, &replaced, |query, ((name, who), kind, upto)| {
         query
             .bind(name.as_str())
@@ -121,7 +132,7 @@ pub(super) fn write(script: &mut Script, changes: &Changes) {
             .bind(int(upto.0))
     });
 
-    let advances: Vec<_> = changes.advances.iter().collect();
+    let advances: Vec<_> = part.advances.iter().collect();
     script.rows(
         &ADVANCE,
         &advances,
@@ -135,7 +146,7 @@ pub(super) fn write(script: &mut Script, changes: &Changes) {
         },
     );
 
-    let folds: Vec<_> = changes.folds.iter().collect();
+    let folds: Vec<_> = part.folds.iter().collect();
     script.rows(&FOLD, &folds, |query, (((name, who), kind), before)| {
         query
             .bind(name.as_str())
@@ -143,11 +154,19 @@ pub(super) fn write(script: &mut Script, changes: &Changes) {
             .bind(kind.code())
             .bind(int(**before))
     });
-    write_reactions(script, changes);
+    write_reactions(script, part);
+
+    if let Some(name) = &part.erased {
+        let name = name.as_str();
+        script.add(ERASE_WATERMARKS, |query| query.bind(name));
+        for statement in [ERASE_ADVANCES, ERASE_REACTIONS] {
+            script.add(statement, |query| query.bind(name).bind(ROWS));
+        }
+    }
 }
 
-fn write_reactions(script: &mut Script, changes: &Changes) {
-    let set: Vec<_> = changes
+fn write_reactions(script: &mut Script, part: &Part) {
+    let set: Vec<_> = part
         .reactions
         .iter()
         .filter_map(|(at, (name, code, ts))| Some((at, name, (*code)?, *ts)))
@@ -160,7 +179,7 @@ fn write_reactions(script: &mut Script, changes: &Changes) {
             .bind(int(*ts))
             .bind(name.as_str())
     });
-    let taken: Vec<_> = changes
+    let taken: Vec<_> = part
         .reactions
         .iter()
         .filter(|(_, (_, code, _))| code.is_none())

@@ -6,7 +6,7 @@ use crate::problem::{Code, Problem};
 use crate::shard::command::Create;
 use crate::shard::write::head::deciding::key_use;
 use crate::shard::write::head::fold::Head;
-use crate::shard::write::head::refusal::idempotency_conflict;
+use crate::shard::write::head::refusal::{conversation_closed, idempotency_conflict};
 
 /// The `created` event of a conversation that does not exist yet.
 #[must_use]
@@ -29,12 +29,16 @@ pub(in crate::shard) fn decide_create(create: &Create, now_ms: u64) -> Event {
 /// What creating a name that is in use comes to: the same request again, or a refusal.
 ///
 /// # Errors
-/// `name_taken`, or `idempotency_conflict` for the same key with another request.
+/// `name_taken`, or `idempotency_conflict` for the same key with another request;
+/// `conversation_closed` for the same key when it was deleted since.
 pub(in crate::shard) fn decide_create_again(head: &Head, create: &Create) -> Result<(), Problem> {
     let same_key = match (&head.create_key, &create.key) {
         (Some(used), Some(key)) => head.created_by == create.by && used.key == key.key,
         _ => false,
     };
+    if same_key && head.closed.is_some() {
+        return Err(conversation_closed());
+    }
     match (same_key, &head.create_key) {
         (true, Some(used)) if used.fingerprint == create.fingerprint => Ok(()),
         (true, _) => Err(idempotency_conflict()),

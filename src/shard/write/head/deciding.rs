@@ -10,7 +10,7 @@ use crate::protocol::Role;
 use crate::protocol::policy::{self, Action};
 use crate::shard::command::{Send, Update};
 use crate::shard::write::head::fold::Head;
-use crate::shard::write::head::refusal::{muted, not_participant};
+use crate::shard::write::head::refusal::muted;
 use crate::shard::write::message::mentioned;
 
 impl Head {
@@ -34,23 +34,24 @@ impl Head {
     /// The role of a participant who may do something, by the table of the contract.
     ///
     /// # Errors
-    /// `not_participant`, `forbidden`.
+    /// `not_participant`, `conversation_closed`, `forbidden`.
     pub(in crate::shard) fn may(&self, user: &UserId, action: Action) -> Result<Role, Problem> {
-        let role = self.role(user).ok_or_else(not_participant)?;
+        let role = self.role(user).ok_or_else(|| self.refusal(user))?;
         policy::may(role, &self.settings, action).map(|()| role)
     }
 
     /// Likewise of what one who is muted may not do.
     ///
     /// # Errors
-    /// `not_participant`, `forbidden`, `muted`.
+    /// `not_participant`, `conversation_closed`, `forbidden`, `muted`.
     pub(in crate::shard) fn may_write(
         &self,
         user: &UserId,
         action: Action,
         now_ms: u64,
     ) -> Result<(), Problem> {
-        let standing = self.participants.get(user).ok_or_else(not_participant)?;
+        let standing = self.participants.get(user);
+        let standing = standing.ok_or_else(|| self.refusal(user))?;
         policy::may(self.role_of(user, standing), &self.settings, action)?;
         match standing.muted(now_ms.max(self.last_created)) {
             Some(until) => Err(muted(until)),
@@ -90,7 +91,7 @@ impl Head {
     /// The `updated` event, of what is not so already; `None` when all is.
     ///
     /// # Errors
-    /// `not_participant`, `forbidden`.
+    /// `not_participant`, `conversation_closed`, `forbidden`.
     pub(in crate::shard) fn decide_update(
         &self,
         update: &Update,

@@ -40,6 +40,7 @@ impl Head {
             ("its data", self.data == file.data),
             ("its settings", self.settings == file.settings),
             ("who is banned", self.banned == file.banned),
+            ("that it is closed", self.closed == file.closed),
             ("who left as a reader or muted", gone),
             ("its newest messages", self.recent == file.recent),
             (

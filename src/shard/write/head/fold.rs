@@ -71,6 +71,8 @@ pub(in crate::shard) struct Head {
     pub(in crate::shard) banned: BTreeSet<UserId>,
     /// Who left as a reader or muted: at most [`KEPT_MAX`], those who left last.
     pub(in crate::shard) gone: BTreeMap<UserId, Gone>,
+    /// It is closed, and these took part then; its last event is that.
+    pub(in crate::shard) closed: Option<BTreeSet<UserId>>,
 }
 
 impl Head {
@@ -111,6 +113,7 @@ impl Head {
             settings: row.settings,
             banned: row.banned.into_iter().collect(),
             gone: gone.collect(),
+            closed: row.closed.map(|users| users.into_iter().collect()),
         }
     }
 
@@ -143,6 +146,7 @@ impl Head {
             settings: *settings,
             banned: BTreeSet::new(),
             gone: BTreeMap::new(),
+            closed: None,
         };
 
         head.join(participants, event.seq);
@@ -214,6 +218,7 @@ impl Head {
                 }
                 self.settings = self.settings.with(settings);
             }
+            EventKind::Closed { by } => self.close(by),
         }
     }
 

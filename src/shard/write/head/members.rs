@@ -9,7 +9,7 @@ use crate::protocol::policy::Action;
 use crate::protocol::{BANS_MAX, PARTICIPANTS_MAX, Patch, Role};
 use crate::shard::command::{Add, Ban, Remove, SetParticipant, Unban};
 use crate::shard::write::head::fold::Head;
-use crate::shard::write::head::refusal::{banned, not_participant, participant_unknown};
+use crate::shard::write::head::refusal::{banned, participant_unknown};
 
 /// What a ban comes to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,6 +98,9 @@ impl Head {
         now_ms: u64,
     ) -> Result<Option<Event>, Problem> {
         let target = self.role(&remove.user);
+        if self.is_closed_to(&remove.by) {
+            return Err(self.refusal(&remove.by));
+        }
         if remove.by != remove.user {
             self.may(&remove.by, Action::Remove(target.unwrap_or_default()))?;
         }
@@ -131,7 +134,7 @@ impl Head {
         now_ms: u64,
     ) -> Result<Option<Event>, Problem> {
         if !self.has(&set.by) {
-            return Err(not_participant());
+            return Err(self.refusal(&set.by));
         }
         let now = now_ms.max(self.last_created);
         let target = self.participants.get(&set.user);
@@ -191,7 +194,7 @@ impl Head {
     /// `not_participant`, `invalid`, `forbidden`, `too_many_bans`.
     pub(in crate::shard) fn decide_ban(&self, ban: &Ban, now_ms: u64) -> Result<Banned, Problem> {
         if !self.has(&ban.by) {
-            return Err(not_participant());
+            return Err(self.refusal(&ban.by));
         }
         if ban.by == ban.user {
             return Err(invalid("nobody bans themselves: leave instead"));

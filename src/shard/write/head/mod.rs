@@ -10,6 +10,8 @@ mod deciding;
 
 mod members;
 
+mod closing;
+
 mod creating;
 
 mod view;

@@ -12,6 +12,15 @@ pub(in crate::shard) fn not_participant() -> Problem {
     )
 }
 
+/// The refusal of whoever took part when the conversation was deleted.
+#[must_use]
+pub(super) fn conversation_closed() -> Problem {
+    Problem::new(
+        Code::ConversationClosed,
+        "the conversation was deleted; its name stays taken",
+    )
+}
+
 /// The refusal of another request under a used key.
 #[must_use]
 pub(in crate::shard) fn idempotency_conflict() -> Problem {

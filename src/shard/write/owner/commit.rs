@@ -2,7 +2,7 @@
 //! becomes of those who waited for one that is not.
 
 use crate::log::lane::Definite;
-use crate::log::record::{Record, Tail};
+use crate::log::record::{EventKind, Record, Tail};
 use crate::log::{PerStream, Stream};
 use crate::problem::{Code, Problem};
 use crate::shard::command::{IndexItem, Push, ShardError};
@@ -71,6 +71,10 @@ impl Owner {
         }
 
         for decided in records {
+            if is_closing(&decided.record) {
+                // Before the file can have it: whoever reads that finds this moved.
+                self.setup.closings.send_replace(decided.offset);
+            }
             self.push(decided);
         }
 
@@ -161,6 +165,11 @@ pub(super) fn fail(waiter: Waiter, doubted: bool) {
                 .ok();
         }
     }
+}
+
+/// Whether a conversation is closed by a record.
+fn is_closing(record: &Record) -> bool {
+    matches!(record, Record::Event(event) if matches!(event.kind, EventKind::Closed { .. }))
 }
 
 /// Whether the outbox has rows of a record.

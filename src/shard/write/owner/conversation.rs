@@ -114,7 +114,12 @@ impl ConversationState {
         let next = uncommitted
             .map(|(_, event)| event)
             .find(|event| concerns(event, user));
-        next.is_some_and(|event| matches!(event.kind, EventKind::Left { .. }))
+        next.is_some_and(|event| {
+            matches!(
+                event.kind,
+                EventKind::Left { .. } | EventKind::Closed { .. }
+            )
+        })
     }
 
     /// Its committed events that may not be applied yet.
@@ -145,6 +150,7 @@ fn concerns(event: &Event, user: &UserId) -> bool {
         }
         | EventKind::Joined { users, .. } => users.contains(user),
         EventKind::Left { user: gone, .. } => gone == user,
+        EventKind::Closed { .. } => true,
         EventKind::Message { .. }
         | EventKind::Edited { .. }
         | EventKind::Deleted { .. }

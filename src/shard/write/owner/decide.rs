@@ -8,8 +8,9 @@ use crate::shard::command::{Done, ShardError};
 use crate::shard::write::head::{Head, not_participant};
 use crate::shard::write::owner::Owner;
 use crate::shard::write::owner::conversation::ConversationState;
-use crate::shard::write::owner::input::{Accepted, Asked, Change, Waiter, Write};
+use crate::shard::write::owner::input::{Accepted, Asked, Waiter};
 use crate::shard::write::owner::piece::Facts;
+use crate::shard::write::owner::write::{Change, Write};
 
 /// What a write comes to.
 pub(super) enum Verdict {
@@ -29,11 +30,7 @@ impl Owner {
 
     /// Decides a write, and answers it when everything that the answer rests on is committed.
     pub(super) fn decide(&mut self, name: &ConversationName, asked: Asked, facts: &Facts) {
-        let stream = if asked.write.receipt_of().is_some() {
-            Stream::Receipts
-        } else {
-            Stream::Messages
-        };
+        let stream = asked.write.stream();
         match self.verdict(name, &asked.write, facts) {
             Verdict::Written(offset, accepted) => {
                 self.appenders[stream]
@@ -60,6 +57,8 @@ impl Owner {
                 self.changed(name, event, (&remove.by, |_| Done::Removed))
             }
             Write::Update(update) => self.decide_update(name, update),
+            Write::Close(close) => self.decide_close(name, close),
+            Write::Erase { step, .. } => self.decide_step(name, *step),
             Write::Set(set) => self.decide_set(name, set),
             Write::Ban(ban) => self.decide_ban(name, ban),
             Write::Unban(unban) => self.decide_unban(name, unban),

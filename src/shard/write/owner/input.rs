@@ -6,99 +6,21 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
-use crate::ids::{ConversationName, IdempotencyKey, MessageId, Offset, Seq, SessionId, UserId};
+use crate::ids::{ConversationName, MessageId, Offset, Seq, UserId};
 use crate::log::PerStream;
-use crate::log::record::{Event, IndexChange, OutboxPosition, Tail};
+use crate::log::record::{Event, OutboxPosition, Tail};
 use crate::problem::Problem;
 use crate::protocol::policy::Action;
 use crate::protocol::{Conversation, Page, Participant};
-use crate::shard::command::{
-    Add, Ban, Create, Delete, Delivered, Done, Edit, Present, Remove, Send, SetParticipant,
-    ShardError, Typing, Unban, Update, Watched,
-};
+use crate::shard::command::{Delivered, Done, Present, ShardError, Typing, Watched};
 use crate::shard::file::store::{
     HeadRow, HeldMessage, KeyRow, Located, Marks, StoreError, UsedKey,
 };
 use crate::shard::replicas::Following;
 use crate::shard::write::fate::Fate;
 use crate::shard::write::head::Head;
+use crate::shard::write::owner::write::Write;
 use crate::shard::write::subscriptions::{Subscriber, SubscriberId};
-
-/// A write as the loop takes it: names resolved.
-#[derive(Debug)]
-pub(in crate::shard) enum Write {
-    Create(Create),
-    Send(Send),
-    Add(Add),
-    Remove(Remove),
-    Update(Update),
-    Set(SetParticipant),
-    Ban(Ban),
-    Unban(Unban),
-    Read {
-        conversation: ConversationName,
-        seq: Seq,
-        user: UserId,
-        origin: Option<SessionId>,
-    },
-    React {
-        conversation: ConversationName,
-        id: MessageId,
-        user: UserId,
-        reaction: Option<u32>,
-        /// The message was deleted before this came.
-        deleted: bool,
-    },
-    /// Of a message that is named by its id alone: in which conversation it is, is found out first.
-    Change {
-        conversation: Option<ConversationName>,
-        change: Change,
-    },
-    Index(Vec<IndexChange>),
-    /// Always a message, or a deletion.
-    Resubmit(Arc<Event>),
-}
-
-/// What changes a message.
-#[derive(Debug)]
-pub(in crate::shard) enum Change {
-    Edit(Edit),
-    Delete(Delete),
-}
-
-impl Change {
-    /// Which message.
-    pub(super) fn message_id(&self) -> MessageId {
-        match self {
-            Self::Edit(edit) => edit.message_id,
-            Self::Delete(delete) => delete.message_id,
-        }
-    }
-
-    /// Who changes it.
-    pub(super) fn by(&self) -> &UserId {
-        match self {
-            Self::Edit(edit) => &edit.by,
-            Self::Delete(delete) => &delete.by,
-        }
-    }
-
-    /// Keys after which it may not be made any more.
-    pub(super) fn unless(&self) -> &[IdempotencyKey] {
-        match self {
-            Self::Edit(edit) => &edit.unless,
-            Self::Delete(_) => &[],
-        }
-    }
-
-    /// The key of it, if it is one that has a key.
-    pub(super) fn key(&self) -> Option<&IdempotencyKey> {
-        match self {
-            Self::Edit(edit) => edit.key.as_ref(),
-            Self::Delete(_) => None,
-        }
-    }
-}
 
 /// A write with its caller.
 #[derive(Debug)]
@@ -109,36 +31,6 @@ pub(in crate::shard) struct Asked {
     pub answer: oneshot::Sender<Result<Accepted, ShardError>>,
     /// Its place in the order of arrival; given by the loop.
     pub turn: u64,
-}
-
-impl Write {
-    /// The conversation that it concerns, as far as it is known; an index change concerns none.
-    pub(super) fn conversation(&self) -> Option<&ConversationName> {
-        match self {
-            Self::Create(create) => Some(&create.name),
-            Self::Send(send) => Some(&send.conversation),
-            Self::Add(add) => Some(&add.conversation),
-            Self::Remove(remove) => Some(&remove.conversation),
-            Self::Update(update) => Some(&update.conversation),
-            Self::Set(set) => Some(&set.conversation),
-            Self::Ban(ban) => Some(&ban.conversation),
-            Self::Unban(unban) => Some(&unban.conversation),
-            Self::Read { conversation, .. } | Self::React { conversation, .. } => {
-                Some(conversation)
-            }
-            Self::Change { conversation, .. } => conversation.as_ref(),
-            Self::Resubmit(event) => Some(&event.conversation),
-            Self::Index(_) => None,
-        }
-    }
-
-    /// Whose receipt it is, if it is one.
-    pub(super) fn receipt_of(&self) -> Option<&UserId> {
-        match self {
-            Self::Read { user, .. } | Self::React { user, .. } => Some(user),
-            _ => None,
-        }
-    }
 }
 
 impl Asked {
@@ -206,6 +98,8 @@ pub(in crate::shard) struct Ticket {
     pub touched: PerStream<Offset>,
     /// Offset of the last reaction there.
     pub reaction: Offset,
+    /// Offset of the last record that closed a conversation of the shard.
+    pub closings: Offset,
 }
 
 /// How a subscribing user stands in a conversation.
@@ -215,6 +109,8 @@ pub(in crate::shard) enum Admission {
     /// A participant whose removal is not committed yet; since when they are in, the head has
     /// forgotten.
     Leaving(Ticket),
+    /// The conversation is closed; its last event for one who took part then.
+    Closed(Option<Arc<Event>>),
     /// No participant; their own `left` may be in the tail, else in SQLite.
     Stranger(Ticket),
 }

@@ -15,6 +15,7 @@ impl Owner {
         let users = u32::try_from(create.participants.len()).unwrap_or(u32::MAX);
         if let Some(head) = self.head(name) {
             let offset = head.created_offset;
+            let closed = head.closed.is_some();
             return match decide_create_again(head, create) {
                 Ok(()) => {
                     let again = Accepted::Created {
@@ -24,6 +25,9 @@ impl Owner {
                         users,
                     };
                     Verdict::Rests(self.last_touched(name), Ok(again))
+                }
+                Err(problem) if closed => {
+                    Verdict::Rests(offset.max(self.members_changed(name)), Err(problem))
                 }
                 Err(problem) => Verdict::Rests(offset, Err(problem)),
             };

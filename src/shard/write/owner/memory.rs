@@ -1,5 +1,6 @@
 //! How much memory heads take: estimated, per shard and for all shards of a process together.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -81,7 +82,10 @@ impl ConversationState {
         let head = match &self.known {
             Known::Head(head) => {
                 (head.participants.len() + head.gone.len()) * PARTICIPANT_BYTES
-                    + (head.recent.len() + head.banned.len()) * RECENT_BYTES
+                    + (head.recent.len()
+                        + head.banned.len()
+                        + head.closed.as_ref().map_or(0, BTreeSet::len))
+                        * RECENT_BYTES
                     + head.data.as_ref().map_or(0, |data| data.len())
             }
             Known::No | Known::Absent => 0,

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use crate::ids::{ConversationName, IdempotencyKey, Offset, UserId};
 use crate::shard::write::owner::Owner;
 use crate::shard::write::owner::conversation::ConversationState;
-use crate::shard::write::owner::input::Write;
 use crate::shard::write::owner::lookup::Lookup;
 use crate::shard::write::owner::piece::Facts;
+use crate::shard::write::owner::write::Write;
 
 impl Owner {
     /// A receipt goes into the other stream, and would stay there when its author's joining is

@@ -6,6 +6,8 @@
 //! [`input::Completion`]s, while the commands of that conversation wait in their order.
 
 // What comes in, and what is kept of it.
+mod write;
+
 mod input;
 mod piece;
 
@@ -36,6 +38,7 @@ mod decide;
 mod repeated;
 mod stamped;
 
+mod closing;
 mod edits;
 mod governing;
 mod membership;
@@ -61,11 +64,10 @@ mod housekeeping;
 mod time;
 
 pub(in crate::shard) use decide::message_unknown;
-pub(in crate::shard) use input::{
-    Accepted, Admission, Asked, Change, Input, Settled, Ticket, Want, Write,
-};
+pub(in crate::shard) use input::{Accepted, Admission, Asked, Input, Settled, Ticket, Want};
 pub(in crate::shard) use keys::StampedKey;
 pub(crate) use memory::HeadMemory;
 pub(in crate::shard) use running::spawn;
 pub(in crate::shard) use state::{Owner, Setup};
 pub(in crate::shard) use ticket::page_of;
+pub(in crate::shard) use write::{Change, Step, Write};

@@ -1,10 +1,10 @@
 //! Messages that come again: a replica has them, and the log lost them and went on otherwise. And
-//! their deletions, so that what was erased does not come back.
+//! deletions, of them or of a whole conversation, so that what was erased does not come back.
 
 use std::sync::Arc;
 
-use crate::ids::ConversationName;
-use crate::log::record::{EDITS_SINCE, Event, EventKind};
+use crate::ids::{ConversationName, Offset};
+use crate::log::record::{CLOSING_SINCE, EDITS_SINCE, Event, EventKind};
 use crate::shard::command::Done;
 use crate::shard::write::owner::Owner;
 use crate::shard::write::owner::conversation::ConversationState;
@@ -57,6 +57,7 @@ impl Owner {
     ) -> Verdict {
         let written = match &event.kind {
             EventKind::Deleted { .. } => self.resubmit_deletion(name, event, facts),
+            EventKind::Closed { .. } => self.resubmit_closing(name, event),
             _ => self
                 .resubmitted(name, event, facts)
                 .map(|event| self.append_event(event)),
@@ -109,12 +110,12 @@ impl Owner {
         name: &ConversationName,
         event: &Event,
         facts: &Facts,
-    ) -> Option<crate::ids::Offset> {
+    ) -> Option<Offset> {
         let EventKind::Deleted { message_id, by, .. } = &event.kind else {
             return None;
         };
         let (_, message) = self.held(name, *message_id, facts)?;
-        let head = self.head(name)?;
+        let head = self.head(name).filter(|head| head.closed.is_none())?;
         if message.at.deleted || self.not_all_read(EDITS_SINCE).is_some() {
             return None;
         }
@@ -135,5 +136,19 @@ impl Owner {
             conversation: name.clone(),
         };
         Some(self.append_deletion(again, message_id, message))
+    }
+
+    /// Who deleted it may not be its admin any more: that it was deleted holds all the same.
+    fn resubmit_closing(&mut self, name: &ConversationName, event: &Event) -> Option<Offset> {
+        let head = self.head(name).filter(|head| head.closed.is_none())?;
+        if self.not_all_read(CLOSING_SINCE).is_some() {
+            return None;
+        }
+        let (seq, created) = (head.last_seq.next(), event.created.max(head.last_created));
+        Some(self.append_event(Event {
+            seq,
+            created,
+            ..event.clone()
+        }))
     }
 }

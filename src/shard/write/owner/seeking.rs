@@ -13,9 +13,10 @@ use crate::problem::Problem;
 use crate::shard::command::ShardError;
 use crate::shard::file::store::{Located, StoreError};
 use crate::shard::write::owner::decide::message_unknown;
-use crate::shard::write::owner::input::{Asked, Completion, Looked, Write};
+use crate::shard::write::owner::input::{Asked, Completion, Looked};
 use crate::shard::write::owner::piece::WorkKind;
 use crate::shard::write::owner::sought::Seeking;
+use crate::shard::write::owner::write::Write;
 use crate::shard::write::owner::{Owner, parking};
 
 /// Writes that wait for the place of their message.

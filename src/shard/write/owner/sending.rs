@@ -25,9 +25,12 @@ impl Owner {
         let Some(state) = self.conversations.get(name) else {
             return refused(not_participant());
         };
-        let Some(head) = state.head().filter(|head| head.may_send(&send.source)) else {
+        let Some(head) = state.head() else {
             return refused(not_participant());
         };
+        if !head.may_send(&send.source) {
+            return refused(head.refusal(&send.source));
+        }
         let hashed = self.setup.agreed.of_send(send);
 
         if let Some(used) = self.used_before(state, name, (&send.source, send.key.as_ref()), facts)

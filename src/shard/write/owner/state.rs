@@ -63,6 +63,8 @@ pub(in crate::shard) struct Setup {
     pub stood: watch::Receiver<Stood>,
     /// Offset of the last record that has rows in the outbox.
     pub outbox_due: Arc<watch::Sender<Offset>>,
+    /// Offset of the last record that closed a conversation, since the shard was opened.
+    pub closings: Arc<watch::Sender<Offset>>,
     /// The other replicas.
     pub replicas: Arc<dyn Replicas>,
     /// Set when the loop ends.

@@ -25,8 +25,9 @@ impl Owner {
             return;
         };
         let mut until = state.members_changed;
-        let outcome = match state.head().filter(|head| head.has(reader)) {
+        let outcome = match state.head() {
             None => Err(not_participant()),
+            Some(head) if !head.has(reader) => Err(head.refusal(reader)),
             Some(head) => {
                 let mut ticket = self.ticket(name, reader);
                 match want {
@@ -113,6 +114,8 @@ impl Owner {
         }
 
         let participates = state.head().is_some_and(|head| head.has(&user));
+        let closed = state.head().filter(|head| head.closed.is_some());
+        let closed = closed.map(|head| head.closed_to(name, &user));
         let ticket = self.ticket(name, &user);
         if answer.is_closed() {
             return;
@@ -121,6 +124,8 @@ impl Owner {
         let admission = if participates {
             self.subscriptions.add(&subscriber, name, &user);
             Admission::Participant(ticket)
+        } else if let Some(event) = closed {
+            Admission::Closed(event)
         } else {
             Admission::Stranger(ticket)
         };
@@ -159,6 +164,7 @@ impl Owner {
                 receipts: state.receipts_touched.min(receipts),
             },
             reaction: state.reaction_touched.min(receipts),
+            closings: *self.setup.closings.borrow(),
             ..Ticket::default()
         }
     }

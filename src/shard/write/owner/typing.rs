@@ -113,7 +113,7 @@ impl Owner {
             EventKind::Left { user, .. } if self.typists.ended(&event.conversation, user, now) => {
                 self.tell_typing(&event.conversation, user, self.now());
             }
-            EventKind::Role { .. } | EventKind::Updated { .. } => {
+            EventKind::Role { .. } | EventKind::Updated { .. } | EventKind::Closed { .. } => {
                 self.silence(&event.conversation, now);
             }
             EventKind::Created { .. }

@@ -10,7 +10,8 @@ use crate::shard::write::subscriptions::subscriber::{Pushed, SubscriberId};
 use crate::telemetry;
 
 impl Subscriptions {
-    /// Pushes a committed event to every subscribed node; whoever left gets nothing after it.
+    /// Pushes a committed event to every subscribed node; whoever left gets nothing after it, and
+    /// nobody after the conversation is closed.
     pub(crate) fn push_event(&mut self, event: &Arc<Event>, push: &Push) {
         self.push_where(&event.conversation, push, |_| true);
         if let EventKind::Left { user, .. } = &event.kind {
@@ -20,6 +21,9 @@ impl Subscriptions {
                 }
             }
             self.tidy(&event.conversation);
+        }
+        if matches!(event.kind, EventKind::Closed { .. }) {
+            self.conversations.remove(&event.conversation);
         }
     }
 

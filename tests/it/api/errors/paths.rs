@@ -11,7 +11,7 @@ async fn what_is_not_allowed_tells_what_is() {
 
     for (path, allowed) in [
         ("/v1/conversations".to_owned(), &["GET", "HEAD", "POST"][..]),
-        (group.path(""), &["GET", "HEAD", "PATCH"]),
+        (group.path(""), &["DELETE", "GET", "HEAD", "PATCH"]),
         (group.path("/participants"), &["GET", "HEAD", "POST"]),
         (group.path("/participants/bob"), &["DELETE", "PUT"]),
         (group.path("/messages"), &["GET", "HEAD", "POST"]),

@@ -33,6 +33,8 @@ const DAY: u64 = 24 * 60 * 60 * 1000;
 const START: u64 = 1_700_000_000_000;
 
 mod applying;
+mod author;
+mod closing;
 mod digest;
 mod durable;
 mod edits;
@@ -48,6 +50,7 @@ mod said;
 mod unread;
 mod watermarks;
 
+pub(crate) use closing::{closed, erased, pruned};
 pub(crate) use former::file_of_the_version_before;
 pub(crate) use governing::{ban, banned, let_in, role, some_change, updated};
 use said::message_to;
