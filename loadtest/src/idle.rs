@@ -91,10 +91,6 @@ pub(crate) async fn run(options: &Options) -> Result<Outcome, String> {
     stop.cancel();
     report.audit = audit(&mut held, users.len()).await?;
 
-    let growth = |now: &Snapshot| {
-        let (now, earlier) = (now.resident_bytes()?, before.resident_bytes()?);
-        Some((now - earlier) / float(u64::from(options.sockets)))
-    };
     let sessions = u64::from(options.sockets);
 
     report.idle = Some(Idle {
@@ -107,8 +103,8 @@ pub(crate) async fn run(options: &Options) -> Result<Outcome, String> {
         resident_before_bytes: before.resident_bytes(),
         resident_open_bytes: all_open.resident_bytes(),
         resident_end_bytes: end.resident_bytes(),
-        bytes_per_session: growth(&all_open),
-        kept_bytes_per_session: growth(&end),
+        bytes_per_session: growth(&before, &all_open, sessions),
+        kept_bytes_per_session: growth(&before, &end, sessions),
         processes: end
             .server_since(&before, sessions)
             .map_or_else(Vec::new, |server| server.processes),
@@ -195,6 +191,12 @@ impl Options {
 
         Ok((held, open))
     }
+}
+
+/// How much more memory each session takes now than there was before them.
+fn growth(before: &Snapshot, now: &Snapshot, sessions: u64) -> Option<f64> {
+    let (now, before) = (now.resident_bytes()?, before.resident_bytes()?);
+    Some((now - before) / float(sessions))
 }
 
 /// Reads, so that pings are answered, until all is over or the socket ends.

@@ -32,6 +32,10 @@ pub(crate) struct Wanted {
     /// The program that everything runs at first: that of the version before
     #[arg(long, value_name = "FILE")]
     from: PathBuf,
+    /// The new version migrates files: before a node goes back, its folder is emptied, as
+    /// docs/operations.md says
+    #[arg(long)]
+    files_migrated: bool,
     /// Decides what clients draw.
     #[arg(long)]
     seed: Option<u64>,
@@ -95,7 +99,8 @@ pub(crate) async fn run(wanted: &Wanted) -> Result<bool, String> {
             Program::Former => &former,
             Program::New => &new,
         };
-        rows.push(Box::pin(replace(&trial, name, program, path)).await?);
+        let emptied = wanted.files_migrated && program == Program::Former;
+        rows.push(Box::pin(replace(&trial, name, path, emptied)).await?);
     }
 
     let lasted = begun.elapsed();
@@ -130,12 +135,13 @@ fn setup(wanted: &Wanted, former: &Path, seed: u64) -> Setup {
     }
 }
 
-/// Stops a process as its operator would, and starts it with this program.
+/// Stops a process as its operator would, and starts it with this program; with a folder that is
+/// empty, if that is said.
 async fn replace(
     trial: &Trial,
     name: &'static str,
-    program: Program,
     path: &Path,
+    emptied: bool,
 ) -> Result<Row, String> {
     let log = &trial.world().log;
     let site = &trial.field.site;
@@ -149,16 +155,20 @@ async fn replace(
     log.longest();
     log.deafest();
     let begun = Instant::now();
-    let said = match program {
-        Program::Former => format!("{name} goes back to the former program"),
-        Program::New => format!("{name} gets the new program"),
-    };
+    let text = path.display().to_string();
+    let said = format!(
+        "{name} gets {text}{}",
+        if emptied { ", and an empty folder" } else { "" }
+    );
     log.fault(fault, &format!("begins: {said}"));
     say(&format!("{:>8.1}s  {said}", seconds(log.now())));
 
     site.signal(&[name.to_owned()], Signal::SIGTERM);
     site.gone(name, STOPPED_WITHIN).await?;
-    let text = path.display().to_string();
+    if emptied {
+        let data = site.home(name).join("data");
+        std::fs::remove_dir_all(&data).map_err(|error| format!("{}: {error}", data.display()))?;
+    }
     site.script(&["--binary", &text, "start", name]).await?;
     log.fault(fault, "ends");
 
