@@ -9,6 +9,9 @@ use crate::tree::{assert_none, root, rust_under};
 /// Patches that carry no bug's name, or parts of several.
 const OTHERS: [&str; 2] = ["planted_mod", "append_checks"];
 
+/// The files that name the bugs.
+const SCENARIOS: [&str; 2] = ["scenario.rs", "changes.rs"];
+
 /// The patches, by their names.
 fn patches() -> BTreeMap<String, String> {
     let folder = root().join("loadtest/planted");
@@ -105,10 +108,13 @@ fn a_patch_whose_lines_were_changed_is_noticed() {
 
 #[test]
 fn every_planted_bug_has_a_patch_and_every_patch_a_scenario() {
-    let scenarios =
-        fs::read_to_string(root().join("loadtest/src/chaos/planted/scenario.rs")).unwrap();
-    let bugs = quoted_after(&scenarios, " bug: ");
-    assert!(bugs.len() >= 17, "the scenarios are read wrongly: {bugs:?}");
+    let folder = root().join("loadtest/src/chaos/planted");
+    let bugs: BTreeSet<String> = SCENARIOS
+        .iter()
+        .map(|file| fs::read_to_string(folder.join(file)).unwrap())
+        .flat_map(|scenarios| quoted_after(&scenarios, " bug: "))
+        .collect();
+    assert!(bugs.len() >= 22, "the scenarios are read wrongly: {bugs:?}");
 
     let patches = patches();
     let helper = fs::read_to_string(root().join("loadtest/planted/planted.rs")).unwrap();

@@ -17,15 +17,21 @@ use crate::chaos::{Cluster, any_seed};
 
 mod apart;
 
+mod changes;
+
+mod newcomer;
+
 mod scenario;
 
 mod space;
+
+mod spoiled;
 
 mod stages;
 
 mod usurped;
 
-use scenario::{SCENARIOS, Scenario};
+use scenario::{Scenario, all};
 
 /// The variable that plants.
 const VARIABLE: &str = "ROOKERY_PLANTED";
@@ -62,12 +68,11 @@ struct Catch {
 /// Runs them; false when one is missed, or when the control finds something.
 pub(crate) async fn run(wanted: &Wanted) -> Result<bool, String> {
     let seed = wanted.seed.unwrap_or_else(any_seed);
-    let chosen: Vec<&Scenario> = SCENARIOS
-        .iter()
+    let chosen: Vec<&Scenario> = all()
         .filter(|one| wanted.bugs.is_empty() || wanted.bugs.iter().any(|bug| bug == one.bug))
         .collect();
     if chosen.is_empty() {
-        let names: Vec<&str> = SCENARIOS.iter().map(|one| one.bug).collect();
+        let names: Vec<&str> = all().map(|one| one.bug).collect();
         return Err(format!(
             "there is no such bug; there are {}",
             names.join(", ")

@@ -1,5 +1,7 @@
 //! For each bug the load and the stage that show it.
 
+use crate::chaos::planted::changes::CHANGES;
+
 /// A short watch, so that a paused owner is soon replaced.
 const SHORT_WATCH: &str = "--takeover-watch 1s --renew-every 250ms";
 /// Trims soon, checkpoints late. No small `--trim-floor-bytes`: files that keep more of the log
@@ -9,7 +11,7 @@ const LATE_CHECKPOINTS: &str = "--trim-floor 1s --checkpoint-every 25s --checkpo
 /// One shard, whose outbox leads to itself; shards where an owner and a master are to have several
 /// conversations together; and as many as the program makes by itself.
 const ONE: u32 = 1;
-const FEW: u32 = 16;
+pub(super) const FEW: u32 = 16;
 const USUAL: u32 = 256;
 
 /// What happens to the cluster.
@@ -34,6 +36,10 @@ pub(super) enum Stage {
     /// An owner is paused with rows on their way, and replaced; who replaced it is dead when it
     /// goes on.
     Usurped,
+    /// What a node is seeded from is spoiled on its way.
+    Spoiled,
+    /// A node joins, and an owner dies while it is given its copies.
+    Newcomer,
     /// These faults, one after the other, all well again after each.
     Faults(&'static [&'static str]),
 }
@@ -65,7 +71,12 @@ pub(super) struct Scenario {
 }
 
 /// All of them.
-pub(super) const SCENARIOS: [Scenario; 17] = [
+pub(super) fn all() -> impl Iterator<Item = &'static Scenario> {
+    SCENARIOS.iter().chain(&CHANGES)
+}
+
+/// Those of what breaks by itself.
+const SCENARIOS: [Scenario; 17] = [
     Scenario {
         bug: "attach_cursor",
         about: "a session goes on at the tail when another node takes it: it misses what came between",

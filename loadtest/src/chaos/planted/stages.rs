@@ -10,7 +10,7 @@ use crate::chaos::clients::person::Person;
 use crate::chaos::faults::named;
 use crate::chaos::faults::schedule::Step;
 use crate::chaos::planted::scenario::Stage;
-use crate::chaos::planted::{apart, space, usurped};
+use crate::chaos::planted::{apart, newcomer, space, spoiled, usurped};
 use crate::chaos::random::Random;
 use crate::chaos::site::wires::{Pair, Rule, Wires};
 use crate::chaos::trial::Trial;
@@ -69,24 +69,30 @@ pub(super) async fn play(trial: &Trial, stage: Stage) -> Result<(), String> {
         Stage::NoSpace => space::play(trial).await?,
         Stage::Apart => apart::play(trial).await?,
         Stage::Usurped => usurped::play(trial).await?,
-        Stage::Faults(names) => {
-            for (number, name) in (1..).zip(names) {
-                let fault = named(name).ok_or_else(|| format!("there is no fault {name}"))?;
-                let stays = Duration::from_millis(fault.stays_ms.1);
-                if !trial.world().log.is_wrong() {
-                    trial
-                        .step(&Step {
-                            quiet: Duration::from_secs(2),
-                            fault,
-                            stays,
-                            number,
-                        })
-                        .await?;
-                }
-            }
-        }
+        Stage::Spoiled => spoiled::play(trial).await?,
+        Stage::Newcomer => newcomer::play(trial).await?,
+        Stage::Faults(names) => faults(trial, names).await?,
     }
 
+    Ok(())
+}
+
+/// These faults, one after the other, until something is wrong.
+async fn faults(trial: &Trial, names: &[&str]) -> Result<(), String> {
+    for (number, name) in (1..).zip(names) {
+        let fault = named(name).ok_or_else(|| format!("there is no fault {name}"))?;
+        if trial.world().log.is_wrong() {
+            return Ok(());
+        }
+        trial
+            .step(&Step {
+                quiet: Duration::from_secs(2),
+                fault,
+                stays: Duration::from_millis(fault.stays_ms.1),
+                number,
+            })
+            .await?;
+    }
     Ok(())
 }
 
