@@ -17,13 +17,14 @@ const AHEAD: &str = "SELECT (SELECT count(*) FROM watermarks AS w JOIN conversat
         WHERE w.delivered > c.last_seq OR w.read > c.last_seq) \
     + (SELECT count(*) FROM reactions AS r WHERE NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.id = r.message_id))";
 
-/// A column that an older file lacks.
+/// A table that an older file lacks.
 const KNOWS_PRUNED: &str =
-    "SELECT count(*) FROM pragma_table_info('conversations') WHERE name = 'pruned'";
+    "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'pruned'";
 
 /// Conversations whose changes have a hole, unless records were put aside, which may be what is
 /// missing.
-const BROKEN: &str = "SELECT name FROM conversations AS c WHERE last_seq - pruned <> \
+const BROKEN: &str = "SELECT name FROM conversations AS c WHERE last_seq \
+    - ifnull((SELECT g.up_to FROM pruned AS g WHERE g.conversation = c.name), 0) <> \
     (SELECT count(*) FROM messages AS m WHERE m.conversation = c.name) \
     + (SELECT count(*) FROM events AS e WHERE e.conversation = c.name) AND NOT EXISTS (SELECT 1 FROM quarantine) LIMIT 1";
 

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use crate::shard::file::store::StoreError;
 
 /// Tables of which a row goes with its conversation; the column with its name.
-pub(super) const OF_CONVERSATIONS: [(&str, &str); 10] = [
+pub(super) const OF_CONVERSATIONS: [(&str, &str); 12] = [
     ("conversations", "name"),
     ("participants", "conversation"),
     ("departures", "conversation"),
@@ -17,6 +17,8 @@ pub(super) const OF_CONVERSATIONS: [(&str, &str); 10] = [
     ("advances", "conversation"),
     ("reactions", "conversation"),
     ("bans", "conversation"),
+    ("closings", "conversation"),
+    ("pruned", "conversation"),
 ];
 
 /// Tables of which a row goes with its user.

@@ -27,7 +27,8 @@ const CHANGED: [&str; 2] = [
 
 /// What participants may do, what was set, and what was deleted.
 const GOVERNED: [&str; 6] = [
-    "SELECT name, admin, closed, pruned, last_seq FROM conversations WHERE closed > 0 ORDER BY 1",
+    "SELECT x.conversation, x.seq, x.erased, ifnull(g.up_to, 0) FROM closings AS x \
+        LEFT JOIN pruned AS g ON g.conversation = x.conversation ORDER BY 1",
     "SELECT conversation, participant, left_seq FROM departures WHERE conversation LIKE 'z%' ORDER BY 1, 2",
     "SELECT conversation, participant, role, ifnull(muted_until, 0) FROM departures WHERE role <> 3 ORDER BY 1, 2",
     "SELECT conversation, user, banned_by, at, reason FROM bans ORDER BY 1, 2",

@@ -33,7 +33,8 @@ const COUNTED: &str = "SELECT c.name, c.last_seq, \
     (SELECT count(*) FROM (SELECT r.message_id FROM reactions AS r INDEXED BY reactions_by_participant \
         WHERE r.conversation = c.name LIMIT ?4) AS some \
         WHERE NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.id = some.message_id)), \
-    c.pruned, c.closed > 0 \
+    ifnull((SELECT g.up_to FROM pruned AS g WHERE g.conversation = c.name), 0), \
+    EXISTS (SELECT 1 FROM closings AS x WHERE x.conversation = c.name) \
     FROM conversations AS c WHERE c.name > ?1 ORDER BY c.name LIMIT ?2";
 
 const MEMBERS: &str = "SELECT p.participant, p.conversation, p.joined_seq, \

@@ -16,8 +16,8 @@ use crate::shard::file::store::shown::event;
 use crate::shard::file::store::{HeadRow, KEPT_MAX, Kept, Member, Store, StoreError};
 
 const HEAD: &str = "SELECT title, admin, created, created_offset, created_by, create_key, create_key_stamped, \
-    create_fingerprint, last_seq, last_created, data, posts, adds, edit_window_s, typing, presence, keeps, bans, closed > 0 \
-    FROM conversations WHERE name = ?";
+    create_fingerprint, last_seq, last_created, data, posts, adds, edit_window_s, typing, presence, keeps, bans, \
+    EXISTS (SELECT 1 FROM closings AS x WHERE x.conversation = name) FROM conversations WHERE name = ?";
 
 const MEMBERS: &str = "SELECT participant, joined_seq, position, role, muted_until FROM participants WHERE conversation = ?";
 

@@ -6,13 +6,14 @@ use crate::ids::{ConversationName, Seq};
 use crate::shard::file::store::columns::{conversation, seq};
 use crate::shard::file::store::{Store, StoreError};
 
-const LEFT: &str = "SELECT c.name, c.pruned, c.last_seq, \
-    EXISTS (SELECT 1 FROM bans AS b WHERE b.conversation = c.name) \
-        OR EXISTS (SELECT 1 FROM departures AS d WHERE d.conversation = c.name AND d.left_seq < c.last_seq), \
-    EXISTS (SELECT 1 FROM watermarks AS w WHERE w.conversation = c.name) \
-        OR EXISTS (SELECT 1 FROM advances AS a WHERE a.conversation = c.name) \
-        OR EXISTS (SELECT 1 FROM reactions AS r WHERE r.conversation = c.name) \
-    FROM conversations AS c INDEXED BY conversations_closed WHERE c.closed = 1 ORDER BY c.name LIMIT 1";
+const LEFT: &str = "SELECT x.conversation, \
+    ifnull((SELECT g.up_to FROM pruned AS g WHERE g.conversation = x.conversation), 0), x.seq, \
+    EXISTS (SELECT 1 FROM bans AS b WHERE b.conversation = x.conversation) \
+        OR EXISTS (SELECT 1 FROM departures AS d WHERE d.conversation = x.conversation AND d.left_seq < x.seq), \
+    EXISTS (SELECT 1 FROM watermarks AS w WHERE w.conversation = x.conversation) \
+        OR EXISTS (SELECT 1 FROM advances AS a WHERE a.conversation = x.conversation) \
+        OR EXISTS (SELECT 1 FROM reactions AS r WHERE r.conversation = x.conversation) \
+    FROM closings AS x INDEXED BY closings_left WHERE x.erased = 0 ORDER BY x.conversation LIMIT 1";
 
 /// Every read of this file, for the test that none of them scans a table.
 #[cfg(test)]

@@ -13,7 +13,7 @@ use sqlx::{ConnectOptions, Row};
 use crate::ids::ShardId;
 use crate::log::Identity;
 use crate::shard::file::store::at_rest::OnDemand;
-use crate::shard::file::store::migrations::MIGRATIONS;
+use crate::shard::file::store::migrations::{ADDITIONS, MIGRATIONS};
 use crate::shard::file::store::writer::shown;
 use crate::shard::file::store::{Config, OpenError, StoreError};
 
@@ -84,7 +84,12 @@ pub(in crate::shard) async fn migrate(
     // `run` is generic over how a connection is had; named here, the future around it is provably
     // `Send`.
     let migrated = MIGRATIONS.run_direct(None, connection, false).await;
-    migrated.map_err(|error| unmigrated(path, error))
+    migrated.map_err(|error| unmigrated(path, error))?;
+    for addition in ADDITIONS {
+        let added = sqlx::raw_sql(addition).execute(&mut *connection).await;
+        added.map_err(|error| refused(path, error.into()))?;
+    }
+    Ok(())
 }
 
 /// The readers, opened when needed.

@@ -51,7 +51,7 @@ const CONTENT: [&str; 14] = [
 ];
 
 /// What later versions added, each hashed if it has rows.
-const ADDED: [&str; 7] = [
+const ADDED: [&str; 8] = [
     "SELECT conversation, seq, data, mentions, edited, changed_seq, edits, deleted_by FROM messages \
         WHERE changed_seq > 0 OR data IS NOT NULL OR mentions IS NOT NULL ORDER BY conversation, seq",
     "SELECT conversation, seq, message_seq FROM events WHERE message_seq IS NOT NULL ORDER BY \
@@ -64,7 +64,8 @@ const ADDED: [&str; 7] = [
         WHERE data IS NOT NULL OR posts <> 1 OR adds <> 2 OR edit_window_s IS NOT NULL OR typing = 0 OR presence = 0 \
         OR keeps <> 0 OR bans <> 0 ORDER BY name",
     "SELECT conversation, user, banned_by, at, reason FROM bans ORDER BY conversation, user",
-    "SELECT name, pruned, closed FROM conversations WHERE pruned > 0 OR closed > 0 ORDER BY name",
+    "SELECT conversation, seq, erased FROM closings ORDER BY conversation",
+    "SELECT conversation, up_to FROM pruned ORDER BY conversation",
 ];
 
 impl Store {

@@ -15,12 +15,14 @@ const OUT: &str = "INSERT OR IGNORE INTO outbox (\"offset\", idx, user, conversa
 const DEPART: &str = "INSERT OR REPLACE INTO departures (conversation, participant, joined_seq, left_seq) \
     SELECT conversation, participant, 0, ? FROM participants WHERE conversation = ?";
 const LEAVE: &str = "DELETE FROM participants WHERE conversation = ?";
-const CLOSE: &str = "UPDATE conversations SET closed = 1, title = NULL, data = NULL, posts = 1, adds = 2, \
+const CLOSED: &str = "INSERT OR IGNORE INTO closings (conversation, seq, erased) VALUES (?, ?, 0)";
+const EMPTY: &str = "UPDATE conversations SET title = NULL, data = NULL, posts = 1, adds = 2, \
     edit_window_s = NULL, typing = 1, presence = 1, participants_count = 0, \
     create_fingerprint = iif(create_fingerprint IS NULL, NULL, zeroblob(16)) WHERE name = ?";
 
 const PRUNE_EVENTS: &str = "DELETE FROM events WHERE conversation = ? AND seq <= ?";
-const PRUNED: &str = "UPDATE conversations SET pruned = max(pruned, ?) WHERE name = ?";
+const PRUNED: &str = "INSERT INTO pruned (conversation, up_to) VALUES (?, ?) \
+    ON CONFLICT (conversation) DO UPDATE SET up_to = max(up_to, excluded.up_to)";
 
 const ERASE_BANS: &str = "DELETE FROM bans WHERE conversation = ? AND user IN (\
     SELECT b.user FROM bans AS b WHERE b.conversation = ? ORDER BY b.user LIMIT ?)";
@@ -28,20 +30,24 @@ const ERASE_DEPARTURES: &str = "DELETE FROM departures WHERE conversation = ? AN
     SELECT d.participant FROM departures AS d WHERE d.conversation = ? \
         AND d.left_seq < (SELECT c.last_seq FROM conversations AS c WHERE c.name = d.conversation) \
     ORDER BY d.participant LIMIT ?)";
-const ERASED: &str = "UPDATE conversations SET closed = iif(?, 2, closed), keeps = iif(?, 0, keeps), \
+const COUNTED: &str = "UPDATE conversations SET keeps = iif(?, 0, keeps), \
     bans = (SELECT count(*) FROM bans AS b WHERE b.conversation = conversations.name) WHERE name = ?";
+
+const ERASED: &str = "UPDATE closings SET erased = 1 WHERE conversation = ?";
 
 /// Statements that find rows, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const FINDING: [&str; 9] = [
+pub(super) const FINDING: [&str; 11] = [
     OUT,
     DEPART,
     LEAVE,
-    CLOSE,
+    CLOSED,
+    EMPTY,
     PRUNE_EVENTS,
     PRUNED,
     ERASE_BANS,
     ERASE_DEPARTURES,
+    COUNTED,
     ERASED,
 ];
 
@@ -55,7 +61,7 @@ pub(super) fn write(script: &mut Script, changes: &Changes) {
     for (name, up_to) in &changes.pruned {
         let (name, up_to) = (name.as_str(), int(up_to.0));
         script.add(PRUNE_EVENTS, |query| query.bind(name).bind(up_to));
-        script.add(PRUNED, |query| query.bind(up_to).bind(name));
+        script.add(PRUNED, |query| query.bind(name).bind(up_to));
     }
 
     for (name, is_last) in &changes.erased {
@@ -63,9 +69,10 @@ pub(super) fn write(script: &mut Script, changes: &Changes) {
         for statement in [ERASE_BANS, ERASE_DEPARTURES] {
             script.add(statement, |query| query.bind(name).bind(name).bind(ROWS));
         }
-        script.add(ERASED, |query| {
-            query.bind(*is_last).bind(*is_last).bind(name)
-        });
+        script.add(COUNTED, |query| query.bind(*is_last).bind(name));
+        if *is_last {
+            script.add(ERASED, |query| query.bind(name));
+        }
     }
 }
 
@@ -80,5 +87,6 @@ fn close(script: &mut Script, closing: &ClosingRow) {
     });
     script.add(DEPART, |query| query.bind(seq).bind(name));
     script.add(LEAVE, |query| query.bind(name));
-    script.add(CLOSE, |query| query.bind(name));
+    script.add(CLOSED, |query| query.bind(name).bind(seq));
+    script.add(EMPTY, |query| query.bind(name));
 }

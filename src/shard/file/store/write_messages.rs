@@ -14,7 +14,8 @@ use crate::shard::file::store::script::{Multi, Script, Which, look_up};
 use crate::shard::file::store::write_content::{EDIT, ERASE, PRUNE};
 use crate::shard::file::store::{write_closing, write_content, write_members};
 
-pub(super) const LAST_SEQS: &str = "SELECT c.name, c.last_seq, c.closed > 0 FROM json_each(?1) AS asked \
+pub(super) const LAST_SEQS: &str = "SELECT c.name, c.last_seq, EXISTS (SELECT 1 FROM closings AS x WHERE x.conversation = c.name) \
+    FROM json_each(?1) AS asked \
     CROSS JOIN conversations AS c ON c.name = asked.value";
 pub(super) const JOINED: &str = "SELECT p.conversation, p.participant, p.joined_seq, p.role, p.muted_until FROM json_each(?1) AS asked \
     CROSS JOIN participants AS p \
