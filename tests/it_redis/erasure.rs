@@ -55,7 +55,8 @@ async fn what_is_deleted_leaves_every_copy_and_the_files_of_redis() {
     let erasing = Erasing::written_by(&alice).await;
     let whole = Erasing::titled_by(&alice).await;
 
-    // They are everywhere: else their absence shows nothing.
+    // They are everywhere: else their absence shows nothing. The two conversations may be of two
+    // shards, which have copies on all three nodes together.
     let copies = |word: &str| {
         let found = files_with(cluster.folder(), &[word]);
         let of = |process: &str| found.iter().any(|file| file.contains(process));
@@ -65,10 +66,10 @@ async fn what_is_deleted_leaves_every_copy_and_the_files_of_redis() {
             of("/redis-1/"),
         )
     };
-    eventually("two nodes and Redis have each word", || async {
+    eventually("two nodes or more, and Redis, have each word", || async {
         WORDS
             .iter()
-            .all(|word| copies(word) == (2, true))
+            .all(|word| matches!(copies(word), (2.., true)))
             .then_some(())
     })
     .await;
