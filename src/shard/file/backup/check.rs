@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{ConnectOptions, Connection, Row};
+use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 
 use crate::ids::ShardId;
 use crate::log::record::Tail;
@@ -21,17 +21,19 @@ const AHEAD: &str = "SELECT (SELECT count(*) FROM watermarks AS w JOIN conversat
 const KNOWS_PRUNED: &str =
     "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'pruned'";
 
-/// Conversations whose changes have a hole, unless records were put aside, which may be what is
-/// missing.
-const BROKEN: &str = "SELECT name FROM conversations AS c WHERE last_seq \
-    - ifnull((SELECT g.up_to FROM pruned AS g WHERE g.conversation = c.name), 0) <> \
-    (SELECT count(*) FROM messages AS m WHERE m.conversation = c.name) \
-    + (SELECT count(*) FROM events AS e WHERE e.conversation = c.name) AND NOT EXISTS (SELECT 1 FROM quarantine) LIMIT 1";
+/// How many seqs of a conversation are gone, in a file that has that table.
+const PRUNED: &str = "ifnull((SELECT g.up_to FROM pruned AS g WHERE g.conversation = c.name), 0)";
 
-/// The same of an older file.
-const BROKEN_BEFORE: &str = "SELECT name FROM conversations AS c WHERE last_seq <> \
-    (SELECT count(*) FROM messages AS m WHERE m.conversation = c.name) \
-    + (SELECT count(*) FROM events AS e WHERE e.conversation = c.name) AND NOT EXISTS (SELECT 1 FROM quarantine) LIMIT 1";
+/// Conversations whose changes have a hole, unless records were put aside, which may be what is
+/// missing. `gone`: how many seqs have no row.
+fn broken_beside(gone: &str) -> String {
+    format!(
+        "SELECT name FROM conversations AS c WHERE last_seq - {gone} <> \
+            (SELECT count(*) FROM messages AS m WHERE m.conversation = c.name) \
+            + (SELECT count(*) FROM events AS e WHERE e.conversation = c.name) \
+        AND NOT EXISTS (SELECT 1 FROM quarantine) LIMIT 1"
+    )
+}
 
 /// What is in a copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -114,12 +116,8 @@ async fn look(
         .fetch_one(&mut *file)
         .await?
         .try_get(0)?;
-    let look = if knows_pruned > 0 {
-        BROKEN
-    } else {
-        BROKEN_BEFORE
-    };
-    let broken: Option<String> = sqlx::query(look)
+    let gone = if knows_pruned > 0 { PRUNED } else { "0" };
+    let broken: Option<String> = sqlx::query(AssertSqlSafe(broken_beside(gone)))
         .fetch_optional(&mut *file)
         .await?
         .map(|row| row.try_get(0))
