@@ -10,8 +10,8 @@ use serde_json::json;
 
 use crate::chaos::clients::Shape;
 use crate::chaos::random::Random;
+use crate::chaos::site::Site;
 use crate::chaos::site::redis::PROMOTED_WITHIN;
-use crate::chaos::site::{Plan, Site};
 use crate::chaos::trial::{Setup, Trial};
 use crate::chaos::wire::say;
 use crate::chaos::{Cluster, any_seed, report};
@@ -127,14 +127,6 @@ pub(crate) async fn run(wanted: &Wanted) -> Result<bool, String> {
 
 fn setup(wanted: &Wanted, seed: u64) -> Setup {
     let cluster = &wanted.cluster;
-    let plan = Plan {
-        binary: cluster.binary.clone(),
-        shards: cluster.shards,
-        node_flags: cluster.node_flags.clone(),
-        router_flags: cluster.router_flags.clone(),
-        ..Plan::default()
-    };
-
     let shape = Shape {
         conversations: 24,
         rate: wanted.rate,
@@ -145,7 +137,7 @@ fn setup(wanted: &Wanted, seed: u64) -> Setup {
     };
 
     Setup {
-        plan,
+        plan: cluster.plan(),
         shape,
         flood: 0,
         memory_max: cluster.memory_max,

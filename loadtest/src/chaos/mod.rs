@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 
 use crate::chaos::random::Random;
+use crate::chaos::site::Plan;
 use crate::chaos::wire::say;
 use crate::target::dev::beside_this_program;
 
@@ -99,6 +100,19 @@ pub(crate) struct Cluster {
     /// Most memory of any one process, resident, in MiB.
     #[arg(long, default_value_t = 1_024)]
     pub(crate) memory_max: u64,
+}
+
+impl Cluster {
+    /// The cluster as it is said here, without anything that faults need.
+    fn plan(&self) -> Plan {
+        Plan {
+            binary: self.binary.clone(),
+            shards: self.shards,
+            node_flags: self.node_flags.clone(),
+            router_flags: self.router_flags.clone(),
+            ..Plan::default()
+        }
+    }
 }
 
 /// Runs it; 1 when something does not hold, 2 when it could not be run.

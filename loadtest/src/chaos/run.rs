@@ -150,13 +150,9 @@ fn setup(options: &Wanted, faults: &[Fault], seed: u64) -> Setup {
     let cluster = &options.cluster;
     let needs = |need: Need| faults.iter().any(|fault| fault.need == need);
     let plan = Plan {
-        binary: cluster.binary.clone(),
-        shards: cluster.shards,
-        node_flags: cluster.node_flags.clone(),
-        router_flags: cluster.router_flags.clone(),
         wired: needs(Need::Wires),
         own_disk: needs(Need::OwnDisk).then(|| "node-3".to_owned()),
-        environment: Vec::new(),
+        ..cluster.plan()
     };
 
     let shape = Shape {

@@ -59,6 +59,14 @@ pub(crate) struct Trial {
     kept_anyway: bool,
 }
 
+/// What a fault or a change does, from its begin on.
+#[derive(Debug)]
+pub(crate) struct Counting {
+    fault: &'static str,
+    before: Counts,
+    begun: Instant,
+}
+
 /// How it all ended.
 #[derive(Debug)]
 pub(crate) struct Verdict {
@@ -136,11 +144,7 @@ impl Trial {
         let log = &self.world().log;
         self.pause(step.quiet).await;
         let mut random = Random::new(self.seed).split(step.fault.name, step.number);
-        let before = log.counts();
-        log.longest();
-        log.deafest();
-        let begun = Instant::now();
-        let row = |skipped: Option<String>| Row::of(step.fault.name, before, log.counts(), skipped);
+        let counting = self.count(step.fault.name);
         let broken = match self.field.inject(&step.fault, &mut random).await {
             Ok(broken) => broken,
             Err(error) => {
@@ -156,7 +160,12 @@ impl Trial {
                         format!("{}: {error}", step.fault.name),
                     );
                 }
-                return Ok(row(Some(error)));
+                return Ok(Row::of(
+                    step.fault.name,
+                    counting.before,
+                    log.counts(),
+                    Some(error),
+                ));
             }
         };
 
@@ -183,15 +192,33 @@ impl Trial {
             log.wrong("what was stopped starts again", None, error);
         }
 
-        let in_sync = self.recover(step.fault.name, true).await;
+        Ok(self.well_again(counting).await)
+    }
+
+    /// Begins to count what a fault or a change does.
+    pub(crate) fn count(&self, fault: &'static str) -> Counting {
+        let log = &self.world().log;
+        log.longest();
+        log.deafest();
+        Counting {
+            fault,
+            before: log.counts(),
+            begun: Instant::now(),
+        }
+    }
+
+    /// Waits until all is well, and tells what was counted.
+    pub(crate) async fn well_again(&self, counting: Counting) -> Row {
+        let log = &self.world().log;
+        let in_sync = self.recover(counting.fault, true).await;
         let row = Row {
             longest: log.longest(),
             deaf: log.deafest(),
             in_sync,
-            ..row(None)
+            ..Row::of(counting.fault, counting.before, log.counts(), None)
         };
-        row.tell_well(seconds(log), begun);
-        Ok(row)
+        row.tell_well(seconds(log), counting.begun);
+        row
     }
 
     /// Waits until all is well; what is not, is wrong. Whole: what is not running has to run, too,
@@ -320,6 +347,7 @@ fn keep(folder: tempfile::TempDir, site: &Site, world: &World) -> PathBuf {
     path
 }
 
-fn seconds(log: &Log) -> f64 {
+/// Seconds since the run began.
+pub(crate) fn seconds(log: &Log) -> f64 {
     Duration::from_micros(log.now()).as_secs_f64()
 }

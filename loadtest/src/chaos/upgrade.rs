@@ -6,12 +6,11 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use nix::sys::signal::Signal;
 
 use crate::chaos::clients::Shape;
 use crate::chaos::row::Row;
 use crate::chaos::site::Plan;
-use crate::chaos::trial::{Setup, Trial};
+use crate::chaos::trial::{Setup, Trial, seconds};
 use crate::chaos::wire::say;
 use crate::chaos::{Cluster, any_seed, report};
 
@@ -19,8 +18,6 @@ use crate::chaos::{Cluster, any_seed, report};
 pub(crate) const NODE: &str = "replace-node";
 /// A router gets another program, which costs its sockets.
 const ROUTER: &str = "replace-router";
-/// For a process to stop that was asked to.
-const STOPPED_WITHIN: Duration = Duration::from_secs(30);
 /// Under load between two steps.
 const QUIET: Duration = Duration::from_secs(2);
 
@@ -115,10 +112,7 @@ fn setup(wanted: &Wanted, former: &Path, seed: u64) -> Setup {
     Setup {
         plan: Plan {
             binary: former.to_owned(),
-            shards: cluster.shards,
-            node_flags: cluster.node_flags.clone(),
-            router_flags: cluster.router_flags.clone(),
-            ..Plan::default()
+            ..cluster.plan()
         },
         shape: Shape {
             conversations: 24,
@@ -151,23 +145,18 @@ async fn replace(
         ROUTER
     };
 
-    let before = log.counts();
-    log.longest();
-    log.deafest();
-    let begun = Instant::now();
+    let counting = trial.count(fault);
     let text = path.display().to_string();
     let said = format!(
         "{name} gets {text}{}",
         if emptied { ", and an empty folder" } else { "" }
     );
     log.fault(fault, &format!("begins: {said}"));
-    say(&format!("{:>8.1}s  {said}", seconds(log.now())));
+    say(&format!("{:>8.1}s  {said}", seconds(log)));
 
-    site.signal(&[name.to_owned()], Signal::SIGTERM);
-    site.gone(name, STOPPED_WITHIN).await?;
+    site.stop(name).await?;
     if emptied {
-        let data = site.home(name).join("data");
-        std::fs::remove_dir_all(&data).map_err(|error| format!("{}: {error}", data.display()))?;
+        site.empty(name)?;
     }
     site.script(&["--binary", &text, "start", name]).await?;
     log.fault(fault, "ends");
@@ -180,19 +169,7 @@ async fn replace(
         ));
     }
 
-    let in_sync = trial.recover(fault, true).await;
-    let row = Row {
-        longest: log.longest(),
-        deaf: log.deafest(),
-        in_sync,
-        ..Row::of(fault, before, log.counts(), None)
-    };
-    row.tell_well(seconds(log.now()), begun);
-    Ok(row)
-}
-
-fn seconds(now: u64) -> f64 {
-    Duration::from_micros(now).as_secs_f64()
+    Ok(trial.well_again(counting).await)
 }
 
 fn resolved(path: &Path) -> Result<PathBuf, String> {

@@ -13,8 +13,6 @@ use crate::chaos::site::disk;
 const REPLICAS_WANTED: &str = "9";
 /// A node that stops gives its shards away within about this time.
 const GIVES_WITHIN_MS: u64 = 600;
-/// For a node to stop, whatever stands in its way.
-const STOPPED_WITHIN: Duration = Duration::from_secs(30);
 /// For a node to take something over.
 const TAKEN_WITHIN: Duration = Duration::from_secs(20);
 
@@ -208,7 +206,7 @@ impl Field {
             self.site.kill(killed).await;
         }
 
-        self.site.gone(node, STOPPED_WITHIN).await?;
+        self.site.gone(node).await?;
         Ok(Broken {
             said,
             mends: names.into_iter().map(Mend::Start).collect(),

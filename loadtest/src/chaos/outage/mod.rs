@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 use crate::chaos::outage::loss::{Loss, largest, lose};
 use crate::chaos::outage::probe::{Probe, Probed, calm, prepare};
 use crate::chaos::random::Random;
-use crate::chaos::site::{Plan, Site};
+use crate::chaos::site::Site;
 use crate::chaos::wire::say;
 use crate::chaos::{Cluster, any_seed};
 
@@ -53,14 +53,7 @@ pub(crate) async fn run(wanted: &Wanted) -> Result<bool, String> {
         .prefix("rookery-outage-")
         .tempdir()
         .map_err(|error| error.to_string())?;
-    let plan = Plan {
-        binary: wanted.cluster.binary.clone(),
-        shards: wanted.cluster.shards,
-        node_flags: wanted.cluster.node_flags.clone(),
-        router_flags: wanted.cluster.router_flags.clone(),
-        ..Plan::default()
-    };
-
+    let plan = wanted.cluster.plan();
     let site = Site::start(&folder.path().join("cluster"), plan).await?;
     let over = Arc::new(AtomicBool::new(false));
     let probed = watch::Sender::new(Probed::Writes);

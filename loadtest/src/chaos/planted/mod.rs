@@ -109,19 +109,17 @@ async fn attempt_of(wanted: &Wanted, one: &Scenario, seed: u64) -> Result<Verdic
     let cluster = &wanted.cluster;
     let planted = (VARIABLE.to_owned(), one.bug.to_owned());
     let plan = Plan {
-        binary: cluster.binary.clone(),
         shards: cluster.shards.min(one.shards),
         node_flags: format!("{} {}", cluster.node_flags, one.node_flags)
             .trim()
             .to_owned(),
-        router_flags: cluster.router_flags.clone(),
         wired: one.wired,
-        own_disk: None,
         environment: if wanted.control {
             Vec::new()
         } else {
             vec![planted]
         },
+        ..cluster.plan()
     };
 
     let shape = Shape {

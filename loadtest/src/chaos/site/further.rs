@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use nix::sys::signal::Signal;
 use serde_json::Value;
 use tokio::sync::OnceCell;
 
@@ -16,8 +15,6 @@ pub(crate) const FURTHER: &str = "node-4";
 /// How many nodes there are with it, and without.
 const WITH: &str = "4";
 const WITHOUT: &str = "3";
-/// For a process that is asked to stop, whatever stands in its way.
-const STOPPED_WITHIN: Duration = Duration::from_secs(30);
 
 /// Whether it is there, and what is kept of it.
 #[derive(Debug, Default)]
@@ -68,8 +65,7 @@ impl Site {
 
     /// Stops the further node, which has nothing any more, and removes its folder.
     pub(crate) async fn part(&self) -> Result<(), String> {
-        self.signal(&[FURTHER.to_owned()], Signal::SIGTERM);
-        self.gone(FURTHER, STOPPED_WITHIN).await?;
+        self.stop(FURTHER).await?;
         self.further.is_there.store(false, Ordering::Relaxed);
 
         let home = self.home(FURTHER);

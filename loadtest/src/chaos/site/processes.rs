@@ -10,6 +10,8 @@ use crate::chaos::site::Site;
 
 /// For a killed process to be gone.
 pub(super) const GONE_WITHIN: Duration = Duration::from_secs(10);
+/// For a process to end that is asked to, whatever stands in its way.
+const STOPPED_WITHIN: Duration = Duration::from_secs(30);
 
 impl Site {
     /// The process, if it runs.
@@ -43,13 +45,19 @@ impl Site {
         }
     }
 
+    /// Asks a process to end, as its operator would, and waits until it has.
+    pub(crate) async fn stop(&self, name: &str) -> Result<(), String> {
+        self.signal(&[name.to_owned()], Signal::SIGTERM);
+        self.gone(name).await
+    }
+
     /// Waits until a process that was asked to end has ended.
-    pub(crate) async fn gone(&self, name: &str, within: Duration) -> Result<(), String> {
-        let end = Instant::now() + within;
+    pub(crate) async fn gone(&self, name: &str) -> Result<(), String> {
+        let end = Instant::now() + STOPPED_WITHIN;
         while self.pid(name).is_some() {
             if Instant::now() > end {
                 return Err(format!(
-                    "{name} was asked to stop, and runs on for {within:?}"
+                    "{name} was asked to stop, and runs on for {STOPPED_WITHIN:?}"
                 ));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;

@@ -19,8 +19,6 @@ mod moves;
 
 mod restarts;
 
-/// For a process that is asked to stop, whatever stands in its way.
-const STOPPED_WITHIN: Duration = Duration::from_secs(30);
 /// For every shard to be served with all its replicas after one step of a change.
 const BACK_WITHIN: Duration = Duration::from_secs(60);
 /// Between two looks.

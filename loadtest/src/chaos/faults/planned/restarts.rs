@@ -1,8 +1,5 @@
 //! All nodes are restarted, one after the other, as for a new version.
 
-use nix::sys::signal::Signal;
-
-use crate::chaos::faults::planned::STOPPED_WITHIN;
 use crate::chaos::faults::{Broken, Field};
 
 /// The change.
@@ -26,8 +23,7 @@ impl Field {
                 let had = self.had(one).await;
                 self.tell(NAME, &format!("round {round}: {had} is to stop"));
 
-                self.site.signal(one, Signal::SIGTERM);
-                self.site.gone(node, STOPPED_WITHIN).await?;
+                self.site.stop(node).await?;
                 self.site.start_again(one).await?;
                 self.back_in_service(NAME).await;
             }
