@@ -1,7 +1,7 @@
 //! Versions of the contracts between processes.
 
 /// Newest version of the contracts between processes that this build speaks.
-pub const PEER_VERSION: u16 = 10;
+pub const PEER_VERSION: u16 = 11;
 
 /// Oldest version that this build still understands.
 pub const PEER_VERSION_MIN: u16 = 1;

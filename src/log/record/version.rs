@@ -10,7 +10,8 @@
 /// | 2 | edits, deletions, keys that are used up, data and mentions of a message (ADR 22) |
 /// | 3 | roles, mutes, bans, and data and settings of a conversation (ADR 24) |
 /// | 4 | conversations that are closed, and erased in steps (ADR 26) |
-pub(crate) const RECORDS_VERSION: u32 = 4;
+/// | 5 | retention of open conversations (ADR 27), and a participant's own view (ADR 28) |
+pub(crate) const RECORDS_VERSION: u32 = 5;
 
 /// The version that brought edits, deletions, and data and mentions of messages.
 pub(crate) const EDITS_SINCE: u32 = 2;
