@@ -10,7 +10,7 @@ use crate::tree::{assert_none, root, rust_under};
 const OTHERS: [&str; 2] = ["planted_mod", "append_checks"];
 
 /// The files that name the bugs.
-const SCENARIOS: [&str; 2] = ["scenario.rs", "changes.rs"];
+const SCENARIOS: [&str; 3] = ["scenario.rs", "changes.rs", "said.rs"];
 
 /// The patches, by their names.
 fn patches() -> BTreeMap<String, String> {
@@ -114,7 +114,7 @@ fn every_planted_bug_has_a_patch_and_every_patch_a_scenario() {
         .map(|file| fs::read_to_string(folder.join(file)).unwrap())
         .flat_map(|scenarios| quoted_after(&scenarios, " bug: "))
         .collect();
-    assert!(bugs.len() >= 22, "the scenarios are read wrongly: {bugs:?}");
+    assert!(bugs.len() >= 27, "the scenarios are read wrongly: {bugs:?}");
 
     let patches = patches();
     let helper = fs::read_to_string(root().join("loadtest/planted/planted.rs")).unwrap();

@@ -133,6 +133,7 @@ fn setup(wanted: &Wanted, seed: u64) -> Setup {
         readers: 6,
         text_bytes: 120,
         churn_ms: 1_500,
+        changes: true,
         regulars: false,
     };
 

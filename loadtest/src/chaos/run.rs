@@ -169,6 +169,7 @@ fn setup(options: &Wanted, faults: &[Fault], seed: u64) -> Setup {
         readers: if options.short { 6 } else { 12 },
         text_bytes: 120,
         churn_ms: 1_500,
+        changes: true,
         regulars: false,
     };
 

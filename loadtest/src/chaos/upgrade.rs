@@ -120,6 +120,7 @@ fn setup(wanted: &Wanted, former: &Path, seed: u64) -> Setup {
             readers: 6,
             text_bytes: 120,
             churn_ms: 1_500,
+            changes: true,
             regulars: false,
         },
         flood: 0,

@@ -20,9 +20,17 @@ impl Checker {
                 line.removal_begins(op, *whom);
                 line.sure.entry(*whom).or_default().begin(false);
             }
+            Act::Ban { user: whom } => {
+                line.removal_begins(op, *whom);
+                line.sure.entry(*whom).or_default().begin(false);
+                line.standings.ban_begins(*whom);
+            }
+            Act::Unban { user: whom } => line.standings.ban_begins(*whom),
+            Act::Silence { user: whom, .. } => line.standings.silence_begins(begun, *whom),
+            Act::Delete { seq } => line.contents.condemned(*seq),
             Act::React { seq, .. } => drop(line.reactions.insert(user, (*seq, None))),
             Act::Create { .. } => drop(line.asked.get_or_insert(begun)),
-            Act::Send | Act::Read { .. } => {}
+            Act::Send | Act::Read { .. } | Act::Edit { .. } => {}
         }
 
         self.operations.begin(
@@ -56,8 +64,12 @@ impl Checker {
         match result {
             Outcome::Ok { item, clean } => {
                 self.counts.retried += u64::from(!clean);
-                if act == Act::Send {
-                    self.acknowledged((at, op), (user, conversation), begun);
+                match act {
+                    Act::Send => self.acknowledged((at, op), (user, conversation), begun),
+                    Act::Add { user: whom } => self.entered(at, (whom, conversation), begun),
+                    Act::Edit { seq } => self.line(conversation).contents.edited(at, seq, op),
+                    Act::Delete { seq } => self.line(conversation).contents.erased(at, seq),
+                    _ => {}
                 }
                 self.done(at, (user, conversation, *clean), &act);
                 if let Some(item) = item {
@@ -78,8 +90,14 @@ impl Checker {
                         Span::at(conversation, seq).and_op(op),
                     );
                 }
-                if code == "not_participant" {
-                    self.refused_as_stranger(at, (user, conversation), begun);
+                match (code.as_str(), &act) {
+                    ("not_participant", _) => {
+                        self.refused_as_stranger(at, (user, conversation), begun);
+                    }
+                    ("muted" | "forbidden", Act::Send | Act::Edit { .. }) => {
+                        self.refused_as_silent(at, (user, conversation), code);
+                    }
+                    _ => {}
                 }
             }
             Outcome::Unknown { .. } => {
@@ -88,7 +106,7 @@ impl Checker {
             }
         }
 
-        if let Act::Remove { user: whom } = act {
+        if let Act::Remove { user: whom } | Act::Ban { user: whom } = act {
             self.removal_ended((at, op), (conversation, whom), result);
         }
         self.rival_ended(at, op, result);
@@ -156,6 +174,11 @@ impl Checker {
             Act::Remove { user: whom } => {
                 line.sure.entry(*whom).or_default().done(false, at, clean)
             }
+            Act::Ban { user: whom } => {
+                line.sure.entry(*whom).or_default().done(false, at, clean);
+                line.standings.ban_done(at, *whom, true, clean);
+            }
+            Act::Unban { user: whom } => line.standings.ban_done(at, *whom, false, clean),
             Act::Read { seq } if clean => {
                 let [_, read] = line.marks.entry(user).or_default();
                 read.raise(at, *seq);
@@ -163,7 +186,7 @@ impl Checker {
             Act::React { seq, value } if clean => {
                 line.reactions.insert(user, (*seq, Some((at, *value))));
             }
-            Act::Read { .. } | Act::React { .. } | Act::Send => {}
+            _ => {}
         }
     }
 }

@@ -12,7 +12,7 @@ impl Checker {
         let begun = match item.what {
             What::Message { op, .. } => self.operations.get(op).map(|operation| operation.begun),
             What::Created { .. } => self.line(conversation).asked,
-            What::Joined { .. } | What::Left { .. } => None,
+            _ => None,
         };
         let line = self.line(conversation);
         let sight = line.see(item, at, begun.unwrap_or(0));
@@ -21,10 +21,11 @@ impl Checker {
             line.messages.raise(at, item.seq);
         }
 
+        self.words_seen(at, conversation, item);
         match sight {
             Sight::Same => {}
             Sight::Other => {
-                let there = line.at(item.seq).cloned();
+                let there = self.line(conversation).at(item.seq).cloned();
                 let said = format!(
                     "seq {} of c{conversation} is {:?}, and was seen as {there:?}",
                     item.seq, item.what
@@ -41,7 +42,11 @@ impl Checker {
     }
 
     fn is_new(&mut self, at: Micros, conversation: u32, item: &Item) {
-        for (source, seq) in self.line(conversation).fold() {
+        let misplaced = self.line(conversation).fold();
+        for (source, seq) in misplaced.silent {
+            self.silent_spoke(at, conversation, source, seq);
+        }
+        for (source, seq) in misplaced.strangers {
             let said =
                 format!("u{source} was out of c{conversation}, and seq {seq} is their message");
             self.wrong(
@@ -69,7 +74,9 @@ impl Checker {
             self.line(conversation).refusals.left(user, at);
         }
 
-        if let What::Message { source, op } = item.what {
+        if let What::Message { source, op } = item.what
+            && op != 0
+        {
             self.is_message(at, (source, conversation), op, item.seq);
         }
     }

@@ -17,9 +17,11 @@ impl Checker {
             let Some(session) = self.sessions.get_mut(&number) else {
                 return;
             };
-            let user = session.user;
+            let (user, opened) = (session.user, session.opened);
             let (jump, taken) = session.take(conversation, item);
             self.jumped(number, conversation, jump);
+            let how = "sent to a session";
+            self.words_shown((opened, at), conversation, std::slice::from_ref(item), how);
             if let Err(error) = taken {
                 let said = format!("session {number} of u{user}, c{conversation}: {error}");
                 let span = Span::at(conversation, item.seq).and_session(number);

@@ -7,7 +7,9 @@ use crate::chaos::checker::floor::Floor;
 use crate::chaos::checker::refusals::Refusals;
 use crate::chaos::checker::refused::Refused;
 use crate::chaos::checker::session::{Jump, Session};
+use crate::chaos::checker::standing::Standings;
 use crate::chaos::checker::sure::Sure;
+use crate::chaos::checker::words::Contents;
 use crate::chaos::history::{Item, Micros, What};
 
 /// A stay of a user: from their `joined` to their `left`.
@@ -63,6 +65,19 @@ pub(crate) struct Line {
     /// The last reaction that was answered: user, then message and value; `None` while that is
     /// open.
     pub(crate) reactions: HashMap<u32, Reaction>,
+    /// What its messages say.
+    pub(crate) contents: Contents,
+    /// What its participants may do.
+    pub(crate) standings: Standings,
+}
+
+/// Messages that should not be there, as far as the order is known by now: by whom, and their seqs.
+#[derive(Debug, Default)]
+pub(crate) struct Misplaced {
+    /// Who was not in.
+    pub(crate) strangers: Vec<(u32, u64)>,
+    /// Who might not send.
+    pub(crate) silent: Vec<(u32, u64)>,
 }
 
 /// What a sight of an item was.
@@ -101,7 +116,16 @@ impl Line {
                 });
                 Sight::New
             }
-            Some(Some(entry)) if entry.digest == item.digest => Sight::Same,
+            Some(Some(entry)) if entry.digest == item.digest => {
+                // Of an erased message it is not shown which operation it was of.
+                if let (What::Message { op, .. }, What::Message { op: shown, .. }) =
+                    (&mut entry.what, &item.what)
+                    && *op == 0
+                {
+                    *op = *shown;
+                }
+                Sight::Same
+            }
             _ => Sight::Other,
         }
     }
@@ -131,9 +155,9 @@ impl Line {
         self.folded
     }
 
-    /// Goes on over what is whole by now: messages by somebody who was not in, and their seqs.
-    pub(crate) fn fold(&mut self) -> Vec<(u32, u64)> {
-        let mut strangers = Vec::new();
+    /// Goes on over what is whole by now.
+    pub(crate) fn fold(&mut self) -> Misplaced {
+        let mut misplaced = Misplaced::default();
         while let Some((what, begun)) = self
             .entry(self.folded + 1)
             .map(|entry| (entry.what.clone(), entry.begun))
@@ -141,10 +165,12 @@ impl Line {
             self.folded += 1;
             let seq = self.folded;
             self.reached = self.reached.max(begun);
+            let is_silent = self.standings.fold(&what);
             match what {
                 What::Message { source, .. } if !self.is_in(source, seq) => {
-                    strangers.push((source, seq))
+                    misplaced.strangers.push((source, seq))
                 }
+                What::Message { source, .. } if is_silent => misplaced.silent.push((source, seq)),
                 What::Message { source, .. } => {
                     let since = self
                         .stay_at(source, seq)
@@ -155,6 +181,7 @@ impl Line {
                     users.into_iter().for_each(|user| self.enter(user, seq))
                 }
                 What::Left { user } => self.leave(user, seq),
+                What::Edited { .. } | What::Deleted { .. } | What::Role { .. } => {}
             }
         }
 
@@ -164,7 +191,7 @@ impl Line {
             }
         }
 
-        strangers
+        misplaced
     }
 
     fn enter(&mut self, user: u32, seq: u64) {

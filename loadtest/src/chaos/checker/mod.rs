@@ -27,7 +27,10 @@ mod refused;
 mod restored;
 mod session;
 mod sockets;
+mod standing;
 mod sure;
+mod unread;
+mod words;
 
 #[cfg(test)]
 mod tests;
@@ -111,6 +114,7 @@ impl Checker {
                 end,
             } => self.page(*read, *after, items, *end),
             Record::Newest { read, items } => self.newest(*read, items),
+            Record::Some { read, items } => self.some(*read, items),
             Record::Shown { read, last, users } => self.shown(*read, *last, users),
             Record::Marks { read, marks } => self.marks(*read, marks),
             Record::Reaction { read, seq, value } => self.reaction(*read, *seq, *value),
@@ -171,6 +175,12 @@ impl Checker {
                 self.closed(*at, *session, why);
                 self.sessions.remove(session);
             }
+            Record::Counted {
+                at,
+                user,
+                conversation,
+                unread,
+            } => self.counted(*at, (*user, *conversation), *unread),
             Record::Final {
                 at,
                 conversation,

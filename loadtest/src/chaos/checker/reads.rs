@@ -14,6 +14,7 @@ impl Checker {
         let conversation = read.conversation;
         let floor = self.line(conversation).floor.before(read.begun);
         self.allowed(read);
+        self.words_read(read, items);
 
         let mut expected = after + 1;
         for item in items {
@@ -46,6 +47,7 @@ impl Checker {
         let conversation = read.conversation;
         let floor = self.line(conversation).messages.before(read.begun);
         self.allowed(read);
+        self.words_read(read, items);
 
         let mut before = None;
         for item in items {
@@ -64,6 +66,15 @@ impl Checker {
                 read.user
             );
             self.wrong(read.at, NOT_OLDER, said, Span::at(conversation, floor));
+        }
+    }
+
+    /// Messages that were asked for by their ids, or by who sent them.
+    pub(super) fn some(&mut self, read: Read, items: &[Item]) {
+        self.allowed(read);
+        self.words_read(read, items);
+        for item in items {
+            self.see(read.at, read.conversation, item);
         }
     }
 
@@ -176,7 +187,9 @@ impl Checker {
         let Some((of, Some((since, expected)))) = known else {
             return;
         };
-        if of == seq && since < read.begun && !read.stale && value != expected {
+        // An erased message is shown without its reactions.
+        let is_condemned = self.line(read.conversation).contents.is_condemned(seq);
+        if of == seq && since < read.begun && !read.stale && value != expected && !is_condemned {
             let said = format!(
                 "u{} sees their reaction to seq {seq} of c{} as {value:?}; {expected:?} was \
                  acknowledged before",

@@ -145,7 +145,8 @@ pub(crate) async fn run_regular(world: Arc<World>, group: Group) {
     }
 }
 
-fn adding(conversation: u32, guest: u32) -> Write {
+/// Letting one in, as it is asked for.
+pub(super) fn adding(conversation: u32, guest: u32) -> Write {
     Write {
         method: Method::POST,
         path: format!(
@@ -158,7 +159,8 @@ fn adding(conversation: u32, guest: u32) -> Write {
     }
 }
 
-fn removing(conversation: u32, guest: u32) -> Write {
+/// Putting one out, as it is asked for.
+pub(super) fn removing(conversation: u32, guest: u32) -> Write {
     let path = format!(
         "/v1/conversations/{}/participants/{}",
         conversation_name(conversation),

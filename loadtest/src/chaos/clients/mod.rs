@@ -11,6 +11,10 @@ use tokio::task::JoinSet;
 use crate::chaos::history::log::Log;
 use crate::chaos::random::Random;
 
+mod authors;
+
+mod counting;
+
 pub(crate) mod device;
 
 pub(crate) mod finale;
@@ -18,6 +22,8 @@ pub(crate) mod finale;
 pub(crate) mod flood;
 
 mod goals;
+
+mod governor;
 
 pub(crate) mod http;
 
@@ -68,6 +74,8 @@ pub(crate) struct Shape {
     /// Whether participants come and go, and how often, in milliseconds between two of one
     /// conversation.
     pub(crate) churn_ms: u64,
+    /// Whether messages are edited and erased, and participants silenced and kept out.
+    pub(crate) changes: bool,
     /// Whether each conversation has one guest, who comes again and again. Then nobody else has
     /// devices, for what those of others are told of a conversation tells their nodes of the guest
     /// too.
@@ -255,6 +263,12 @@ impl Load {
             }
             self.working
                 .spawn(receipts::run(Arc::clone(world), group.clone()));
+            if world.shape.changes {
+                self.working
+                    .spawn(authors::run(Arc::clone(world), group.clone()));
+                self.working
+                    .spawn(governor::run(Arc::clone(world), group.clone()));
+            }
             if world.shape.regulars {
                 self.working
                     .spawn(keeper::run_regular(Arc::clone(world), group));
@@ -302,6 +316,7 @@ impl Load {
         let world = Arc::clone(&self.world);
         let goals = Arc::new(finale::read_all(&world).await);
         finale::lists(&world).await;
+        counting::count(&world).await;
         world
             .mood
             .send_modify(|mood| (mood.slow, mood.goals) = (false, Some(goals)));

@@ -18,7 +18,7 @@ pub(crate) type Micros = u64;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum What {
-    /// A message: by whom, and of which operation.
+    /// A message: by whom, and of which operation, 0 where nothing of it is shown any more.
     Message { source: u32, op: u64 },
     /// The conversation began, with these.
     Created { users: Vec<u32> },
@@ -26,6 +26,29 @@ pub(crate) enum What {
     Joined { users: Vec<u32> },
     /// This one is out.
     Left { user: u32 },
+    /// The message there says something else.
+    Edited { message: u64 },
+    /// The message there says nothing any more.
+    Deleted { message: u64 },
+    /// What this one may do: whether they only read, and whether they are muted.
+    Role {
+        user: u32,
+        reader: bool,
+        muted: bool,
+    },
+}
+
+/// Whose words a message or an edit is shown with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Words {
+    /// Those that it was sent with; or it is a change that has none.
+    #[default]
+    First,
+    /// Those of an edit, by its operation.
+    Edit(u64),
+    /// None: they are erased.
+    Erased,
 }
 
 /// A change of a conversation as somebody saw it.
@@ -33,10 +56,30 @@ pub(crate) enum What {
 pub(crate) struct Item {
     /// Its number in the conversation.
     pub(crate) seq: u64,
-    /// Over all that it says: two who see the same see the same digest.
+    /// Over all that stays as it is: two who see the same see the same digest.
     pub(crate) digest: u64,
     /// What it is.
     pub(crate) what: What,
+    /// What it says, of a message and of an edit.
+    #[serde(default)]
+    pub(crate) words: Words,
+    /// Over those words.
+    #[serde(default)]
+    pub(crate) said: u64,
+}
+
+impl Item {
+    /// A change without words.
+    #[cfg(test)]
+    pub(crate) fn plain(seq: u64, digest: u64, what: What) -> Self {
+        Self {
+            seq,
+            digest,
+            what,
+            words: Words::First,
+            said: 0,
+        }
+    }
 }
 
 /// What a client asks for.
@@ -55,6 +98,16 @@ pub(crate) enum Act {
     Read { seq: u64 },
     /// Sets or takes back a reaction to the message there.
     React { seq: u64, value: Option<u32> },
+    /// Says something else in the message there.
+    Edit { seq: u64 },
+    /// Erases the message there.
+    Delete { seq: u64 },
+    /// Mutes one, makes them a reader, or takes either back.
+    Silence { user: u32, on: bool },
+    /// Puts one out, and keeps them out.
+    Ban { user: u32 },
+    /// Lets one come back.
+    Unban { user: u32 },
 }
 
 /// What became of it, over all its attempts.
@@ -103,6 +156,8 @@ pub(crate) enum Record {
     },
     /// The newest messages, rising.
     Newest { read: Read, items: Vec<Item> },
+    /// Messages that were asked for by their ids, or by who sent them.
+    Some { read: Read, items: Vec<Item> },
     /// The conversation as such.
     Shown {
         read: Read,
@@ -192,6 +247,13 @@ pub(crate) enum Record {
         items: Vec<Item>,
         end: bool,
     },
+    /// What a user has not read of it, when all is quiet.
+    Counted {
+        at: Micros,
+        user: u32,
+        conversation: u32,
+        unread: u64,
+    },
     /// The conversation has this many changes, when all is quiet.
     Final {
         at: Micros,
@@ -245,10 +307,12 @@ impl Record {
             | Self::Back { at }
             | Self::Backup { at }
             | Self::Restored { at, .. }
+            | Self::Counted { at, .. }
             | Self::Final { at, .. }
             | Self::Wrong { at, .. } => *at,
             Self::Page { read, .. }
             | Self::Newest { read, .. }
+            | Self::Some { read, .. }
             | Self::Shown { read, .. }
             | Self::Marks { read, .. }
             | Self::Reaction { read, .. }

@@ -77,7 +77,8 @@ impl Span {
             Record::Page {
                 read, items: some, ..
             }
-            | Record::Newest { read, items: some } => items(&read.conversation, some),
+            | Record::Newest { read, items: some }
+            | Record::Some { read, items: some } => items(&read.conversation, some),
             Record::Frames {
                 conversation,
                 items: some,
@@ -94,9 +95,9 @@ impl Span {
             | Record::Refused { read } => {
                 Some(read.conversation) == self.conversation && self.seqs.is_none()
             }
-            Record::Gap { conversation, .. } | Record::Final { conversation, .. } => {
-                Some(*conversation) == self.conversation
-            }
+            Record::Gap { conversation, .. }
+            | Record::Counted { conversation, .. }
+            | Record::Final { conversation, .. } => Some(*conversation) == self.conversation,
             Record::Opened { session, .. }
             | Record::Ready { session, .. }
             | Record::Deafened { session, .. }

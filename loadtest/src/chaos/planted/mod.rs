@@ -21,6 +21,8 @@ mod changes;
 
 mod newcomer;
 
+mod said;
+
 mod scenario;
 
 mod space;
@@ -31,7 +33,7 @@ mod stages;
 
 mod usurped;
 
-use scenario::{Scenario, all};
+use scenario::{Scenario, Stage, all};
 
 /// The variable that plants.
 const VARIABLE: &str = "ROOKERY_PLANTED";
@@ -128,6 +130,7 @@ async fn attempt_of(wanted: &Wanted, one: &Scenario, seed: u64) -> Result<Verdic
         readers: one.readers,
         text_bytes: 60,
         churn_ms: one.churn_ms,
+        changes: matches!(one.stage, Stage::Changes),
         regulars: one.regulars,
     };
 

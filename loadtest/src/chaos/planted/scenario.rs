@@ -1,6 +1,7 @@
 //! For each bug the load and the stage that show it.
 
 use crate::chaos::planted::changes::CHANGES;
+use crate::chaos::planted::said::SAID;
 
 /// A short watch, so that a paused owner is soon replaced.
 const SHORT_WATCH: &str = "--takeover-watch 1s --renew-every 250ms";
@@ -19,6 +20,8 @@ const USUAL: u32 = 256;
 pub(super) enum Stage {
     /// Nothing but the load, for a while.
     Calm,
+    /// Nothing but the load, in which messages are edited and erased, and participants silenced.
+    Changes,
     /// A log goes on without a second copy, then its master and an owner die at once.
     AloneThenBoth,
     /// A log loses acknowledged entries, its owner goes on, and dies after.
@@ -72,7 +75,7 @@ pub(super) struct Scenario {
 
 /// All of them.
 pub(super) fn all() -> impl Iterator<Item = &'static Scenario> {
-    SCENARIOS.iter().chain(&CHANGES)
+    SCENARIOS.iter().chain(&CHANGES).chain(&SAID)
 }
 
 /// Those of what breaks by itself.

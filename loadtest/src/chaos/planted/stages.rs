@@ -38,7 +38,7 @@ const UNSYNCED: Duration = Duration::from_secs(35);
 pub(super) async fn play(trial: &Trial, stage: Stage) -> Result<(), String> {
     let mut random = trial.world().random.split("stage", 0);
     match stage {
-        Stage::Calm => trial.pause(CALM).await,
+        Stage::Calm | Stage::Changes => trial.pause(CALM).await,
         Stage::AloneThenBoth => {
             for round in 0..ROUNDS {
                 alone_then_both(trial, &mut random).await?;

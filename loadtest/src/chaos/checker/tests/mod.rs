@@ -14,6 +14,7 @@ mod breaks;
 mod model;
 mod refusals;
 mod restored;
+mod said;
 mod sockets;
 mod stays;
 mod steps;

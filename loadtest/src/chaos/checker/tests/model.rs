@@ -80,11 +80,7 @@ impl Model {
 
     pub(super) fn append(&mut self, what: What) -> Item {
         let seq = self.line.len() as u64 + 1;
-        let item = Item {
-            seq,
-            digest: self.random.next(),
-            what,
-        };
+        let item = Item::plain(seq, self.random.next(), what);
         self.line.push(item.clone());
         item
     }
