@@ -26,6 +26,10 @@ pub(crate) struct Conversation {
     pub name: ConversationName,
     /// What people call it.
     pub title: Option<String>,
+    /// Whether it is of two, by `/direct`: nobody else is added, and neither has rights over the
+    /// other.
+    #[serde(default)]
+    pub direct: bool,
     /// Its one participant with the role `admin`; the last one, when nobody is left.
     pub admin: UserId,
     /// When it was created, in unix milliseconds.
@@ -198,6 +202,15 @@ pub(crate) struct ChangeBody {
     #[serde(default, deserialize_with = "not_null")]
     #[schemars(with = "SettingsGiven")]
     pub settings: Option<SettingsGiven>,
+}
+
+/// Body of opening the conversation with one other.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct DirectBody {
+    /// With whom.
+    #[schemars(with = "UserId")]
+    pub user: String,
 }
 
 /// Body of adding participants.

@@ -4,7 +4,8 @@
 //! fields mean is also written in `docs/api.md`.
 
 pub(crate) use conversation::{
-    AddBody, ChangeBody, Conversation, ConversationItem, CreateBody, ListItem, PartialItem,
+    AddBody, ChangeBody, Conversation, ConversationItem, CreateBody, DirectBody, ListItem,
+    PartialItem,
 };
 pub(crate) use event::EventKind;
 pub(crate) use frames::{ClientFrame, GapReason, OkResult, ReceiptKind, ServerFrame};
@@ -22,6 +23,8 @@ pub(crate) use patch::Patch;
 pub(crate) use presence::{Presence, PresencePage};
 pub(crate) use receipt::{Reaction, Receipt, Watermark};
 pub(crate) use settings::{ChangedSettings, Settings, SettingsChange, SettingsGiven, Whom};
+
+pub(crate) mod direct;
 
 pub(crate) mod routes;
 

@@ -15,6 +15,7 @@ impl Operation {
     pub fn facts(self) -> &'static Facts {
         match self {
             Self::CreateConversation => &conversations::CREATE_CONVERSATION,
+            Self::OpenDirect => &conversations::OPEN_DIRECT,
             Self::ListConversations => &conversations::LIST_CONVERSATIONS,
             Self::ShowConversation => &conversations::SHOW_CONVERSATION,
             Self::ChangeConversation => &governing::CHANGE_CONVERSATION,

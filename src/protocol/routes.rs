@@ -19,6 +19,7 @@ pub(crate) const PREFIX: &str = "/v1";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Endpoint {
     Conversations,
+    Direct,
     Conversation,
     Participants,
     Participant,
@@ -41,6 +42,7 @@ pub enum Endpoint {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Operation {
     CreateConversation,
+    OpenDirect,
     ListConversations,
     ShowConversation,
     ChangeConversation,
@@ -98,8 +100,9 @@ pub(crate) fn match_path(path: &str) -> Option<Matched<'_>> {
 
 impl Endpoint {
     /// Every one there is.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Conversations,
+        Self::Direct,
         Self::Conversation,
         Self::Participants,
         Self::Participant,
@@ -123,6 +126,7 @@ impl Endpoint {
     pub fn template(self) -> &'static str {
         match self {
             Self::Conversations => "/conversations",
+            Self::Direct => "/direct",
             Self::Conversation => "/conversations/{name}",
             Self::Participants => "/conversations/{name}/participants",
             Self::Participant => "/conversations/{name}/participants/{user}",
@@ -166,8 +170,9 @@ impl Endpoint {
 
 impl Operation {
     /// Every one there is.
-    pub const ALL: [Self; 27] = [
+    pub const ALL: [Self; 28] = [
         Self::CreateConversation,
+        Self::OpenDirect,
         Self::ListConversations,
         Self::ShowConversation,
         Self::ChangeConversation,
@@ -201,6 +206,7 @@ impl Operation {
     pub fn place(self) -> (Endpoint, &'static Method) {
         match self {
             Self::CreateConversation => (Endpoint::Conversations, &Method::POST),
+            Self::OpenDirect => (Endpoint::Direct, &Method::POST),
             Self::ListConversations => (Endpoint::Conversations, &Method::GET),
             Self::ShowConversation => (Endpoint::Conversation, &Method::GET),
             Self::ChangeConversation => (Endpoint::Conversation, &Method::PATCH),
@@ -260,6 +266,7 @@ impl Operation {
             | Self::Ban
             | Self::EndBan => 3,
             Self::DeleteConversation => 4,
+            Self::OpenDirect => 5,
             _ => 1,
         }
     }
@@ -272,7 +279,7 @@ impl Operation {
 }
 
 /// The value of `Allow` of each endpoint.
-static ALLOWED: LazyLock<[(Endpoint, String); 17]> = LazyLock::new(|| {
+static ALLOWED: LazyLock<[(Endpoint, String); 18]> = LazyLock::new(|| {
     Endpoint::ALL.map(|endpoint| {
         let methods = [
             Method::DELETE,

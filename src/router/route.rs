@@ -37,7 +37,7 @@ pub(crate) fn find(path: &str) -> Option<Route> {
     let matched = match_path(path)?;
     let first = matched.first.unwrap_or_default();
     let target = match matched.endpoint {
-        Endpoint::Conversations | Endpoint::WebSocket => Target::Subject,
+        Endpoint::Conversations | Endpoint::Direct | Endpoint::WebSocket => Target::Subject,
         Endpoint::Conversation
         | Endpoint::Participants
         | Endpoint::Participant

@@ -15,7 +15,7 @@ use crate::node::http::rest::Rest;
 use crate::problem::{Code, Problem};
 use crate::protocol::{
     ChangedSettings, Conversation, CreateBody, ListItem, Page, PartialItem, Settings,
-    SettingsChange,
+    SettingsChange, direct,
 };
 use crate::shard::command::{Command, Create, CreateKeyUse, Done, Found, Freshness, Query};
 
@@ -222,7 +222,7 @@ impl Rest {
     }
 }
 
-fn created(conversation: &Conversation, replayed: bool) -> Result<Answer, Refusal> {
+pub(super) fn created(conversation: &Conversation, replayed: bool) -> Result<Answer, Refusal> {
     Ok(
         Answer::made(conversation, replayed)?
             .at(format!("/v1/conversations/{}", conversation.name)),
@@ -250,6 +250,11 @@ fn create_command(call: &Call<'_>) -> Result<Create, Problem> {
         .as_deref()
         .map(request::conversation_name)
         .transpose()?;
+    if chosen.as_ref().is_some_and(direct::is_reserved) {
+        let detail = "names that begin with d: are those of conversations of two, which POST \
+                      /v1/direct opens; choose another name or leave it out";
+        return Err(Problem::new(Code::Invalid, detail));
+    }
     let others = request::participants(&body.participants)?;
 
     let more = (data.as_deref(), &settings);

@@ -218,6 +218,7 @@ impl Rest {
 
         match operation {
             Operation::CreateConversation => self.create_conversation(&call).await,
+            Operation::OpenDirect => self.open_direct(&call).await,
             Operation::ListConversations => self.list_conversations(&call).await,
             Operation::ShowConversation => self.show_conversation(&call).await,
             Operation::ChangeConversation => self.change_conversation(&call).await,

@@ -21,6 +21,8 @@ mod shards;
 
 mod conversations;
 
+mod direct;
+
 mod participants;
 
 mod governing;

@@ -427,6 +427,7 @@ mod tests {
         let conversation = Conversation {
             name: name("general"),
             title: None,
+            direct: false,
             admin: user("alice"),
             created: 5,
             last_seq: Seq(9),

@@ -5,7 +5,7 @@ use schemars::SchemaGenerator;
 use crate::problem::Code;
 use crate::protocol::facts::common::{LIMIT, REPEATED};
 use crate::protocol::facts::form::{Facts, Kind, Parameter, Success};
-use crate::protocol::{Conversation, CreateBody, ListItem, Page};
+use crate::protocol::{Conversation, CreateBody, DirectBody, ListItem, Page};
 
 pub(in crate::protocol) const CREATE_CONVERSATION: Facts = Facts {
     summary: "Create a conversation",
@@ -22,6 +22,18 @@ pub(in crate::protocol) const CREATE_CONVERSATION: Facts = Facts {
         Code::NameTaken,
         Code::IdempotencyConflict,
     ],
+};
+
+pub(in crate::protocol) const OPEN_DIRECT: Facts = Facts {
+    summary: "Open the conversation with one other",
+    about: "There is one of each two, and its name follows from both. Nobody else can be added to it, and neither has rights over the other. Whoever of the two left it takes part again.",
+    query: &[],
+    body: Some(SchemaGenerator::subschema_for::<DirectBody>),
+    successes: &[
+        Success::created(201, "Created."),
+        Success::created(200, "There already: both take part."),
+    ],
+    refusals: &[Code::InvalidName, Code::NameTaken],
 };
 
 pub(in crate::protocol) const LIST_CONVERSATIONS: Facts = Facts {

@@ -9,7 +9,7 @@ use crate::protocol::routes::Operation;
 use crate::protocol::{
     Ban, Conversation, ConversationItem, EventKind, EventsPage, HistoryPage, ListItem, Message,
     MessageCore, Page, Participant, Presence, PresencePage, Reaction, Receipt, Role, ServerFrame,
-    Settings, Watermark, Whom,
+    Settings, Watermark, Whom, direct,
 };
 
 /// A request id.
@@ -44,6 +44,7 @@ pub(super) fn body(operation: Operation) -> Value {
         Operation::CreateConversation => {
             json!({"participants": ["bob"], "title": TITLE, "name": CONVERSATION})
         }
+        Operation::OpenDirect => json!({"user": "bob"}),
         Operation::AddParticipants => json!({"participants": ["bob", "carol"]}),
         Operation::SendMessage => json!({"text": TEXT}),
         Operation::EditMessage => json!({"text": EDITED}),
@@ -60,6 +61,12 @@ pub(super) fn body(operation: Operation) -> Value {
 pub(super) fn answer(operation: Operation) -> Option<Value> {
     Some(match operation {
         Operation::CreateConversation => json!(conversation(&["alice", "bob"], 1)),
+        Operation::OpenDirect => json!(Conversation {
+            name: direct::name_of(&user("alice")?, &user("bob")?)?,
+            title: None,
+            direct: true,
+            ..conversation(&["alice", "bob"], 1)?
+        }),
         Operation::AddParticipants => json!(conversation(&["alice", "bob", "carol"], 3)),
         Operation::SendMessage => json!(message(false)),
         Operation::ShowConversation => json!(conversation(&["alice", "bob", "carol"], 3)),
@@ -233,6 +240,7 @@ fn conversation(names: &[&str], last_seq: u64) -> Option<Conversation> {
     Some(Conversation {
         name: name()?,
         title: Some(TITLE.to_owned()),
+        direct: false,
         admin: user("alice")?,
         created: NOW_MS,
         last_seq: Seq(last_seq),

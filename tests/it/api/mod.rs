@@ -5,6 +5,7 @@ mod closing;
 mod conversation_list;
 mod conversations;
 mod delivered;
+mod direct;
 mod edges;
 mod edits;
 mod errors;

@@ -9,7 +9,7 @@ use crate::support::eventually;
 use crate::support::server::{Server, shared};
 
 /// Who does what in the story of the examples, in the order in which it happens.
-const STORY: [(&str, &str); 25] = [
+const STORY: [(&str, &str); 26] = [
     ("createConversation", "alice"),
     ("sendMessage", "alice"),
     ("addParticipants", "alice"),
@@ -35,6 +35,7 @@ const STORY: [(&str, &str); 25] = [
     ("listBans", "alice"),
     ("endBan", "alice"),
     ("deleteConversation", "alice"),
+    ("openDirect", "alice"),
 ];
 
 #[tokio::test]

@@ -39,6 +39,7 @@ fn conversation() -> Conversation {
     Conversation {
         name: name("team"),
         title: None,
+        direct: false,
         admin: user("bob"),
         created: 5,
         last_seq: Seq(1),

@@ -7,6 +7,7 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::ids::{ConversationName, Seq, UserId};
 use crate::log::record::{EventKind, KeyUse};
+use crate::protocol::direct;
 #[cfg(test)]
 use crate::shard::file::store::bans;
 use crate::shard::file::store::columns::{
@@ -77,6 +78,7 @@ impl Store {
             .await?;
         let Some(row) = row else { return Ok(None) };
         let mut head = head_row(&row)?;
+        head.direct = direct::is_direct(conversation);
 
         // What is left of one that is closed is nothing that anybody goes by.
         if row.try_get(18)? {
@@ -209,6 +211,7 @@ fn head_row(row: &SqliteRow) -> Result<HeadRow, StoreError> {
         None => None,
     };
     Ok(HeadRow {
+        direct: false,
         title: row.try_get::<Option<&str>, _>(0)?.map(Arc::from),
         admin: user(row, 1)?,
         created: number(row, 2)?,

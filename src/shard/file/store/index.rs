@@ -172,8 +172,10 @@ fn summary(row: &SqliteRow, reader: &UserId) -> Result<protocol::ConversationIte
         role(row, 20)?
     };
 
+    let name = conversation(row, 1)?;
     let conversation = protocol::Conversation {
-        name: conversation(row, 1)?,
+        direct: protocol::direct::is_direct(&name),
+        name,
         title: row.try_get(2)?,
         admin,
         created: number(row, 4)?,

@@ -15,6 +15,8 @@ pub(crate) type UsedKey = (ConversationName, UserId, String);
 /// What the head of a conversation is filled from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HeadRow {
+    /// Whether it is of two, by its name.
+    pub direct: bool,
     /// Title.
     pub title: Option<Arc<str>>,
     /// Current admin.

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use crate::ids::{ConversationName, IdempotencyKey, MessageId, UserId};
 use crate::log::record::{Content, Event, EventKind, Fingerprint, KeyUse};
 use crate::problem::Problem;
-use crate::protocol::Role;
 use crate::protocol::policy::{self, Action};
+use crate::protocol::{Role, direct};
 use crate::shard::command::{Send, Update};
 use crate::shard::write::head::fold::Head;
 use crate::shard::write::head::refusal::muted;
@@ -37,6 +37,9 @@ impl Head {
     /// `not_participant`, `conversation_closed`, `forbidden`.
     pub(in crate::shard) fn may(&self, user: &UserId, action: Action) -> Result<Role, Problem> {
         let role = self.role(user).ok_or_else(|| self.refusal(user))?;
+        if self.direct {
+            direct::may(action)?;
+        }
         policy::may(role, &self.settings, action).map(|()| role)
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::ids::{Offset, Seq, UserId};
 use crate::log::record::{Event, EventKind, KeyUse};
-use crate::protocol::{Patch, Role, Settings};
+use crate::protocol::{Patch, Role, Settings, direct};
 use crate::shard::file::store::{HeadRow, KEPT_MAX};
 
 /// How many of the newest messages are kept with their authors, to know whom a watermark concerns.
@@ -71,6 +71,8 @@ pub(in crate::shard) struct Head {
     pub(in crate::shard) banned: BTreeSet<UserId>,
     /// Who left as a reader or muted: at most [`KEPT_MAX`], those who left last.
     pub(in crate::shard) gone: BTreeMap<UserId, Gone>,
+    /// It is of two.
+    pub(in crate::shard) direct: bool,
     /// It is closed, and these took part then; its last event is that.
     pub(in crate::shard) closed: Option<BTreeSet<UserId>>,
 }
@@ -113,6 +115,7 @@ impl Head {
             settings: row.settings,
             banned: row.banned.into_iter().collect(),
             gone: gone.collect(),
+            direct: row.direct,
             closed: row.closed.map(|users| users.into_iter().collect()),
         }
     }
@@ -146,6 +149,7 @@ impl Head {
             settings: *settings,
             banned: BTreeSet::new(),
             gone: BTreeMap::new(),
+            direct: direct::is_direct(&event.conversation),
             closed: None,
         };
 

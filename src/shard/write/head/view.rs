@@ -28,6 +28,7 @@ impl Head {
         Conversation {
             name: name.clone(),
             title: self.title.as_deref().map(str::to_owned),
+            direct: self.direct,
             admin: self.admin.clone(),
             created: self.created,
             last_seq: self.last_seq,

@@ -3,7 +3,7 @@
 use crate::ids::{ConversationName, Offset, UserId};
 use crate::log::record::{Event, EventKind, ROLES_SINCE};
 use crate::problem::Problem;
-use crate::protocol::Conversation;
+use crate::protocol::{Conversation, direct};
 use crate::shard::command::{Create, Done};
 use crate::shard::write::head::{decide_create as begin_conversation, decide_create_again};
 use crate::shard::write::owner::Owner;
@@ -13,6 +13,9 @@ use crate::shard::write::owner::input::Accepted;
 impl Owner {
     pub(super) fn decide_create(&mut self, name: &ConversationName, create: &Create) -> Verdict {
         let users = u32::try_from(create.participants.len()).unwrap_or(u32::MAX);
+        if direct::is_direct(name) && self.head(name).is_some() {
+            return self.open(name, create);
+        }
         if let Some(head) = self.head(name) {
             let offset = head.created_offset;
             let closed = head.closed.is_some();
@@ -54,6 +57,38 @@ impl Owner {
                     "the conversation was not begun; retry",
                 )),
             ),
+        }
+    }
+
+    /// A conversation of two that is there: both take part again.
+    fn open(&mut self, name: &ConversationName, create: &Create) -> Verdict {
+        let now = self.now();
+        let decided = self.head(name).map(|head| head.decide_open(create, now));
+        let event = match decided.transpose() {
+            Ok(event) => event.flatten(),
+            Err(problem) => return Verdict::Rests(self.last_touched(name), Err(problem)),
+        };
+
+        let users = match event.as_ref().map(|event| &event.kind) {
+            Some(EventKind::Joined { users, .. }) => users.len(),
+            _ => 0,
+        };
+        let written = event.map(|event| self.append_event(event));
+        let offset = written.unwrap_or_else(|| self.last_touched(name));
+        let Some(head) = self.head(name) else {
+            let problem = Problem::unavailable("the conversation was not opened; retry");
+            return Verdict::Rests(offset, Err(problem));
+        };
+        let accepted = Accepted::Created {
+            view: head.view(name, &create.by, now),
+            replayed: true,
+            offset,
+            users: u32::try_from(users).unwrap_or(u32::MAX),
+        };
+
+        match written {
+            Some(at) => Verdict::Written(at, accepted),
+            None => Verdict::Rests(offset, Ok(accepted)),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::support::{Fields, Group, now_s};
 mod bans;
 mod settings;
 
-async fn patch(client: &Client, path: &str, body: &Value) -> Answer {
+pub(super) async fn patch(client: &Client, path: &str, body: &Value) -> Answer {
     let headers = [("content-type", "application/json")];
     client
         .call(Method::PATCH, path, &headers, body.to_string().into())

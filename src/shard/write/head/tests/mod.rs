@@ -1,6 +1,7 @@
 //! What is decided against a head, and what it becomes.
 
 mod bans;
+mod direct;
 mod members;
 mod roles;
 
