@@ -11,7 +11,7 @@ import sys
 
 import yaml
 
-STOP_SECONDS = 10  # what a stop of the program takes at most (docs/operations.md)
+STOP_SECONDS = {"node": 30, "router": 10}  # what a stop takes at most (docs/operations.md)
 HEARTBEAT_SECONDS = 25  # of a session (docs/configuration.md)
 # What an operator is asked to make in the variants that name it.
 GIVEN = {"identity-keys", "rookery-cluster-key", "messaging-redis", "given-keys", "given-token", "given-password", "registry"}
@@ -107,6 +107,7 @@ def pods_have_no_privilege_and_no_token(r):
 @rule(
     ("minimal", "terminationGracePeriodSeconds: 30", "terminationGracePeriodSeconds: 10"),
     ("production", "terminationGracePeriodSeconds: 30", "terminationGracePeriodSeconds: 14"),
+    ("production", "terminationGracePeriodSeconds: 45", "terminationGracePeriodSeconds: 30"),
     ("production", "seconds: 5", "seconds: 20"),
 )
 def the_grace_period_is_above_the_drain(r):
@@ -114,8 +115,9 @@ def the_grace_period_is_above_the_drain(r):
         spec = r.pod(component)
         flags = args_of(spec["containers"][0])
         sleep = spec["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
-        if spec["terminationGracePeriodSeconds"] < sleep + STOP_SECONDS + 2:
-            yield f"{component}: {spec['terminationGracePeriodSeconds']} s for a sleep of {sleep} s and a stop of {STOP_SECONDS} s"
+        grace, stop = spec["terminationGracePeriodSeconds"], STOP_SECONDS[component]
+        if grace < sleep + stop + 2:
+            yield f"{component}: {grace} s for a sleep of {sleep} s and a stop of {stop} s"
         if seconds(flags["drain-window"]) > 6:
             yield f"{component}: a drain window above 6 s"
 
