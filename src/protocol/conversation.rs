@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::ids::{ConversationName, Seq, UserId};
 use crate::protocol::limits::{
-    NAMES_PER_REQUEST_MAX, PARTICIPANTS_SHOWN_MAX, TITLE_BYTES_MAX, UNREAD_MAX,
+    NAMES_PER_REQUEST_MAX, PARTICIPANTS_SHOWN_MAX, PINNED_MAX, TITLE_BYTES_MAX, UNREAD_MAX,
 };
 use crate::protocol::message::Message;
 use crate::protocol::null::{not_null, or_null};
@@ -18,6 +18,7 @@ use crate::protocol::object::{JsonObject, object_or_null};
 use crate::protocol::participant::{Participant, Role};
 use crate::protocol::patch::given;
 use crate::protocol::settings::{Settings, SettingsGiven};
+use crate::protocol::whole;
 
 /// A conversation as clients see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -55,6 +56,37 @@ pub(crate) struct Conversation {
     /// What its admin set.
     #[serde(default)]
     pub settings: Settings,
+    /// The caller's own view of it: in the list, in what shows one, and where it is changed.
+    #[serde(flatten)]
+    pub own: Option<OwnView>,
+}
+
+/// A participant's own view of a conversation, which nobody else sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub(crate) struct OwnView {
+    /// Until when the caller wants no notifications, in unix milliseconds: kept for their clients,
+    /// without any effect in the server.
+    #[serde(default)]
+    pub notify_after: Option<u64>,
+    /// The caller's order of those that they pinned; null: not pinned.
+    #[serde(default)]
+    #[schemars(range(max = PINNED_MAX))]
+    pub pinned: Option<u32>,
+    /// Whether the caller put it away.
+    #[serde(default)]
+    pub archived: bool,
+    /// Up to where the caller counts as having read. It may go back, and is not what others are
+    /// shown.
+    #[serde(default)]
+    pub read_up_to: Seq,
+    /// Messages of others after that, but for deleted ones; the largest number means that many or
+    /// more.
+    #[schemars(range(max = UNREAD_MAX))]
+    pub unread: u32,
+    /// Those among them that mention the caller; the largest number means that many or more.
+    #[serde(default)]
+    #[schemars(range(max = UNREAD_MAX))]
+    pub unread_mentions: u32,
 }
 
 /// An item of the caller's list of conversations.
@@ -63,12 +95,16 @@ pub(crate) struct ConversationItem {
     /// The conversation, without its participants.
     #[serde(flatten)]
     pub conversation: Conversation,
-    /// Messages of others after the caller's read watermark; the largest number means that many or
-    /// more.
-    #[schemars(range(max = UNREAD_MAX))]
-    pub unread: Option<u32>,
     /// The newest message that is not deleted.
     pub last_message: Option<Message>,
+}
+
+impl ConversationItem {
+    /// Messages of others that the caller has not read.
+    #[cfg(test)]
+    pub(crate) fn unread(&self) -> Option<u32> {
+        self.conversation.own.map(|own| own.unread)
+    }
 }
 
 /// An item whose owner did not answer in time. The index of a user holds the names only, so all
@@ -85,7 +121,12 @@ pub(crate) struct PartialItem {
     pub my_muted_until: (),
     pub data: (),
     pub settings: (),
+    pub notify_after: (),
+    pub pinned: (),
+    pub archived: (),
+    pub read_up_to: (),
     pub unread: (),
+    pub unread_mentions: (),
     pub last_message: (),
 }
 
@@ -103,9 +144,14 @@ impl PartialItem {
             my_muted_until,
             data,
             settings,
+            notify_after,
+            pinned,
+            archived,
+            read_up_to,
             unread,
+            unread_mentions,
             last_message,
-        ] = [(); 11];
+        ] = [(); 16];
         Self {
             name,
             title,
@@ -117,7 +163,12 @@ impl PartialItem {
             my_muted_until,
             data,
             settings,
+            notify_after,
+            pinned,
+            archived,
+            read_up_to,
             unread,
+            unread_mentions,
             last_message,
         }
     }
@@ -147,6 +198,12 @@ impl JsonSchema for ListItem {
              time; the page is then `partial`."
                 .into(),
         );
+        if let Some(required) = schema.get_mut("required").and_then(Value::as_array_mut) {
+            let own = OwnView::json_schema(generator);
+            let names = own.get("properties").and_then(Value::as_object);
+            let named = names.into_iter().flat_map(|names| names.keys());
+            required.extend(named.map(|name| Value::from(name.as_str())));
+        }
         if let Some(properties) = schema.get_mut("properties").and_then(Value::as_object_mut) {
             properties.remove("participants");
             let others = properties.iter_mut().filter(|(name, _)| *name != "name");
@@ -211,6 +268,29 @@ pub(crate) struct DirectBody {
     /// With whom.
     #[schemars(with = "UserId")]
     pub user: String,
+}
+
+/// Body of changing one's own view: what is absent stays, and something must be there.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1))]
+pub(crate) struct ViewBody {
+    /// Until when the caller wants no notifications, in unix milliseconds; null: they want them.
+    #[serde(default, deserialize_with = "whole::moment")]
+    #[schemars(schema_with = "whole::moment_schema")]
+    pub notify_after: Option<Option<u64>>,
+    /// The caller's order of those that they pinned; null: not pinned.
+    #[serde(default, deserialize_with = "whole::place")]
+    #[schemars(schema_with = "whole::place_schema")]
+    pub pinned: Option<Option<u32>>,
+    /// Whether the caller puts it away.
+    #[serde(default, deserialize_with = "not_null")]
+    #[schemars(with = "bool")]
+    pub archived: Option<bool>,
+    /// Up to where the caller is to count as having read: at most the last seq. It may go back.
+    #[serde(default, deserialize_with = "whole::seq")]
+    #[schemars(with = "Seq")]
+    pub read_up_to: Option<u64>,
 }
 
 /// Body of adding participants.

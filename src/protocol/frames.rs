@@ -264,6 +264,19 @@ pub(crate) enum ServerFrame<'a> {
         #[serde(flatten)]
         kind: &'a ReceiptKind,
     },
+    /// The user's own view of a conversation, after it changed.
+    Me {
+        /// Of which conversation.
+        conversation: &'a ConversationName,
+        /// Until when the user wants no notifications, in unix milliseconds.
+        notify_after: Option<u64>,
+        /// The user's order of those that they pinned; null: not pinned.
+        pinned: Option<u32>,
+        /// Whether the user put it away.
+        archived: bool,
+        /// Up to where the user counts as having read.
+        read_up_to: Seq,
+    },
     /// A participant types. For other participants, and no part of the history.
     Typing {
         /// Where.

@@ -24,6 +24,8 @@ pub(crate) const PARTICIPANTS_SHOWN_MAX: usize = 100;
 pub(crate) const REACTION_MAX: u32 = 1_114_111;
 /// `unread` counts no further than this.
 pub(crate) const UNREAD_MAX: u32 = 1_000;
+/// Largest `pinned`.
+pub(crate) const PINNED_MAX: u32 = 2_147_483_647;
 /// Missed events of one conversation that a resume sends; older ones become a `gap`.
 pub(crate) const RESUME_EVENTS_MAX: u64 = 1_000;
 /// Positions in one `resume` frame.

@@ -4,8 +4,8 @@
 //! fields mean is also written in `docs/api.md`.
 
 pub(crate) use conversation::{
-    AddBody, ChangeBody, Conversation, ConversationItem, CreateBody, DirectBody, ListItem,
-    PartialItem,
+    AddBody, ChangeBody, Conversation, ConversationItem, CreateBody, DirectBody, ListItem, OwnView,
+    PartialItem, ViewBody,
 };
 pub(crate) use event::EventKind;
 pub(crate) use frames::{ClientFrame, GapReason, OkResult, ReceiptKind, ServerFrame};

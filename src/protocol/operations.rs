@@ -27,6 +27,7 @@ impl Operation {
             Self::Ban => &governing::BAN,
             Self::EndBan => &governing::END_BAN,
             Self::RemoveParticipant => &participants::REMOVE_PARTICIPANT,
+            Self::SetOwnView => &conversations::SET_OWN_VIEW,
             Self::SendMessage => &messages::SEND_MESSAGE,
             Self::ShowHistory => &history::SHOW_HISTORY,
             Self::ShowEvents => &history::SHOW_EVENTS,

@@ -30,6 +30,14 @@ impl<T> Patch<T> {
     }
 }
 
+impl<T: Copy> Patch<T> {
+    /// What it is afterwards, if it was that before.
+    #[must_use]
+    pub(crate) fn over(&self, before: T) -> T {
+        self.set().copied().unwrap_or(before)
+    }
+}
+
 impl<T: PartialEq> Patch<T> {
     /// The same, but that what is so already stays.
     #[must_use]

@@ -25,6 +25,7 @@ pub enum Endpoint {
     Participant,
     Bans,
     Ban,
+    OwnView,
     Messages,
     Events,
     Watermarks,
@@ -54,6 +55,7 @@ pub enum Operation {
     ListBans,
     Ban,
     EndBan,
+    SetOwnView,
     SendMessage,
     ShowHistory,
     ShowEvents,
@@ -100,7 +102,7 @@ pub(crate) fn match_path(path: &str) -> Option<Matched<'_>> {
 
 impl Endpoint {
     /// Every one there is.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Conversations,
         Self::Direct,
         Self::Conversation,
@@ -108,6 +110,7 @@ impl Endpoint {
         Self::Participant,
         Self::Bans,
         Self::Ban,
+        Self::OwnView,
         Self::Messages,
         Self::Events,
         Self::Watermarks,
@@ -132,6 +135,7 @@ impl Endpoint {
             Self::Participant => "/conversations/{name}/participants/{user}",
             Self::Bans => "/conversations/{name}/bans",
             Self::Ban => "/conversations/{name}/bans/{user}",
+            Self::OwnView => "/conversations/{name}/me",
             Self::Messages => "/conversations/{name}/messages",
             Self::Events => "/conversations/{name}/events",
             Self::Watermarks => "/conversations/{name}/watermarks",
@@ -170,7 +174,7 @@ impl Endpoint {
 
 impl Operation {
     /// Every one there is.
-    pub const ALL: [Self; 28] = [
+    pub const ALL: [Self; 29] = [
         Self::CreateConversation,
         Self::OpenDirect,
         Self::ListConversations,
@@ -184,6 +188,7 @@ impl Operation {
         Self::ListBans,
         Self::Ban,
         Self::EndBan,
+        Self::SetOwnView,
         Self::SendMessage,
         Self::ShowHistory,
         Self::ShowEvents,
@@ -218,6 +223,7 @@ impl Operation {
             Self::ListBans => (Endpoint::Bans, &Method::GET),
             Self::Ban => (Endpoint::Ban, &Method::PUT),
             Self::EndBan => (Endpoint::Ban, &Method::DELETE),
+            Self::SetOwnView => (Endpoint::OwnView, &Method::PUT),
             Self::SendMessage => (Endpoint::Messages, &Method::POST),
             Self::ShowHistory => (Endpoint::Messages, &Method::GET),
             Self::ShowEvents => (Endpoint::Events, &Method::GET),
@@ -266,7 +272,7 @@ impl Operation {
             | Self::Ban
             | Self::EndBan => 3,
             Self::DeleteConversation => 4,
-            Self::OpenDirect => 5,
+            Self::OpenDirect | Self::SetOwnView => 5,
             _ => 1,
         }
     }
@@ -279,7 +285,7 @@ impl Operation {
 }
 
 /// The value of `Allow` of each endpoint.
-static ALLOWED: LazyLock<[(Endpoint, String); 18]> = LazyLock::new(|| {
+static ALLOWED: LazyLock<[(Endpoint, String); 19]> = LazyLock::new(|| {
     Endpoint::ALL.map(|endpoint| {
         let methods = [
             Method::DELETE,

@@ -8,6 +8,8 @@ use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error};
 use serde_json::Number;
 
+use crate::protocol::limits::PINNED_MAX;
+
 /// A whole number from a client.
 struct Whole<T>(T);
 
@@ -93,6 +95,27 @@ pub(super) fn moment<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option
 pub(super) fn moment_schema(_generator: &mut SchemaGenerator) -> Schema {
     json_schema!({
         "type": ["integer", "null"], "format": "int64", "minimum": 0, "maximum": MOMENT_MAX,
+    })
+}
+
+/// A seq of a field that may be absent, but not null.
+pub(super) fn seq<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    Whole::deserialize(from).map(|whole| Some(whole.0))
+}
+
+/// A place in an order, or `null`, of a field that may be absent.
+pub(super) fn place<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<u32>>, D::Error> {
+    let place = Option::<Whole<u32>>::deserialize(from)?.map(|whole| whole.0);
+    if place.is_some_and(|place| place > PINNED_MAX) {
+        let detail = format_args!("a place is null or a whole number from 0 to {PINNED_MAX}");
+        return Err(D::Error::custom(detail));
+    }
+    Ok(Some(place))
+}
+
+pub(super) fn place_schema(_generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["integer", "null"], "format": "int32", "minimum": 0, "maximum": PINNED_MAX,
     })
 }
 

@@ -43,6 +43,7 @@ pub(crate) fn find(path: &str) -> Option<Route> {
         | Endpoint::Participant
         | Endpoint::Bans
         | Endpoint::Ban
+        | Endpoint::OwnView
         | Endpoint::Messages
         | Endpoint::Events
         | Endpoint::Watermarks

@@ -1,17 +1,17 @@
 //! The write side of the handle: queue a command, wait for its commit, then for what the caller
 //! must find afterwards.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::ids::{MessageId, Offset, ShardId, UserId};
+use crate::ids::{MessageId, Offset, ShardId};
 use crate::log::lane::Standing;
 use crate::log::record::OutboxPosition;
 use crate::problem::{Code, Problem};
 use crate::shard::command::{Command, Done, MarkRead, React, ShardError};
+use crate::shard::concerned::Concerned;
 use crate::shard::file::store::Located;
 use crate::shard::read::message::hidden;
 use crate::shard::state::Inner;
@@ -31,15 +31,6 @@ pub(super) enum Begun {
     React(React),
     Typing(Option<May>),
     Shed,
-}
-
-/// Whom a write concerns, beside its conversation.
-#[derive(Debug, Default)]
-pub(super) struct Concerned {
-    /// Who sends or edits a message.
-    sender: Option<UserId>,
-    /// The shards of the users whose indexes change, each once; the creator's first.
-    indexes: Vec<ShardId>,
 }
 
 pub(super) type Boxed<T> = std::pin::Pin<Box<dyn Future<Output = T> + Send>>;
@@ -263,6 +254,8 @@ impl Inner {
             Command::SetParticipant(set) => Write::Set(set),
             Command::Ban(ban) => Write::Ban(ban),
             Command::Unban(unban) => Write::Unban(unban),
+            Command::View(set) => Write::View(set),
+            Command::OwnMark(set) => Write::OwnMark(set),
             Command::Index(changes) => Write::Index(changes),
             Command::Resubmit(event) => Write::Resubmit(event),
             Command::MarkRead(read) => return Begun::Read(read),
@@ -277,34 +270,6 @@ impl Inner {
             }
         };
         Begun::Queued(Box::pin(self.write(write, deadline)), of)
-    }
-
-    fn concerned(&self, command: &Command) -> Concerned {
-        let users = match command {
-            Command::Create(create) => create.participants.as_slice(),
-            Command::Add(add) => add.users.as_slice(),
-            Command::Remove(remove) => std::slice::from_ref(&remove.user),
-            Command::Ban(ban) => std::slice::from_ref(&ban.user),
-            // Who else took part is told by the outbox alone.
-            Command::Close(close) => std::slice::from_ref(&close.by),
-            _ => &[],
-        };
-
-        let mut known = HashSet::new();
-        let indexes = users
-            .iter()
-            .map(|user| self.outbox.map.shard_of(user.slot()))
-            .filter(|shard| known.insert(*shard));
-        let sender = match command {
-            Command::Send(send) => Some(send.source.clone()),
-            Command::Edit(edit) => Some(edit.by.clone()),
-            _ => None,
-        };
-
-        Concerned {
-            sender,
-            indexes: indexes.collect(),
-        }
     }
 }
 

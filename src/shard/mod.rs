@@ -30,6 +30,8 @@ mod state;
 
 mod typing;
 
+mod concerned;
+
 mod execute;
 
 mod erasing;

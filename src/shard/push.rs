@@ -55,6 +55,16 @@ pub(crate) enum Push {
         reaction: Option<u32>,
         ts: u64,
     },
+    /// A participant's own view, after it changed; for all of their sessions. Since version 11 of
+    /// the peer contract.
+    View {
+        conversation: ConversationName,
+        user: UserId,
+        notify_after: Option<u64>,
+        pinned: Option<u32>,
+        archived: bool,
+        read_up_to: Seq,
+    },
     /// A committed change of a subscribed user's index.
     Index { user: UserId, item: IndexItem },
     /// A participant types, or does not any more; for the sessions of the others. May be missing.
@@ -84,6 +94,7 @@ impl Push {
     #[must_use]
     pub(crate) fn since(&self) -> u16 {
         match self {
+            Self::View { .. } => 11,
             Self::Typing { .. } | Self::Presence { .. } => 7,
             Self::Event { .. }
             | Self::Watermark { .. }

@@ -314,7 +314,7 @@ metrics_table! {
     Counter SESSION_BEHIND "rookery_session_behind_total" "Events that found no room in the window of a session or on its link; the session is served by spans since.";
     Counter SESSION_COMMANDS_REFUSED "rookery_session_commands_refused_total" "Commands of sessions refused at once, because their shard does not answer and has its share of the session.";
     Counter SESSION_RECEIPTS "rookery_session_receipts_total" "Receipts that found no room in the window of a session, by result (shed: too many wait).";
-    Counter SESSION_PUSHES "rookery_session_pushes_total" "Pushes received from owners by kind (event, watermark, reaction, index, typing, presence, resubscribe).";
+    Counter SESSION_PUSHES "rookery_session_pushes_total" "Pushes received from owners by kind (event, watermark, reaction, view, index, typing, presence, resubscribe).";
     Counter SESSION_SPARED "rookery_session_spared_total" "Frames that found no room to spare in the window of a session or on its link, by kind (typing: dropped; presence: told later, in its newest state).";
     Counter SESSION_PRESENCE "rookery_session_presence_turns_total" "Turns in which sessions were told how users are; a turn has at most 256 sessions and one user, or 64 users and one session.";
     Counter SESSION_ASKS "rookery_session_asks_total" "Requests to owners by kind (subscribe, span, index) and result (ok, failed).";

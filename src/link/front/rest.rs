@@ -67,6 +67,7 @@ impl Call {
     #[must_use]
     pub fn since(&self) -> u16 {
         match self.operation {
+            Operation::SetOwnView => 11,
             Operation::DeleteConversation => 10,
             Operation::ListReactions => 9,
             Operation::ShowPresence => 7,

@@ -9,6 +9,7 @@ use crate::ids::{ConversationName, Epoch, MessageId, NodeId, Seq, UserId};
 use crate::log::record::event::Event;
 use crate::log::record::index::{IndexChange, OutboxPosition};
 use crate::log::record::key::UsedUp;
+use crate::log::record::view::{OwnMark, ViewChange};
 use crate::log::record::wire;
 
 /// One durable change; has one offset in its stream.
@@ -28,6 +29,10 @@ pub(crate) enum Record {
     Pruned(Pruning),
     /// Both streams: something else of a conversation that is closed is gone. Has no seq.
     Erased(Erasure),
+    /// Messages stream: a participant changed their own view. Has no seq.
+    Viewed(Arc<ViewChange>),
+    /// Receipts stream: a participant said up to where they count as having read.
+    OwnMark(Arc<OwnMark>),
     /// Messages stream: the outbox is delivered up to and including this place.
     OutboxProgress {
         /// Last delivered row.

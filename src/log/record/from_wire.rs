@@ -5,7 +5,10 @@ use std::sync::Arc;
 use super::wire::{BanChange, Body, Event, Key, Kind, OneAdvance, Record};
 use super::wire_closing::{Erased, Pruned};
 use super::wire_settings::{typed_role, typed_settings, typed_text};
-use super::{Advance, Content, Erasure, IndexChange, KeyUse, OutboxPosition, Pruning, UsedUp};
+use super::wire_view::{self, OwnMark, ViewChange};
+use super::{
+    Advance, Content, Erasure, IndexChange, IndexView, KeyUse, OutboxPosition, Pruning, UsedUp,
+};
 use crate::ids::{ConversationName, Epoch, MessageId, NodeId, Offset, Seq, UserId};
 use crate::protocol::Settings;
 
@@ -59,6 +62,7 @@ impl TryFrom<Record> for super::Record {
                     joined: change.joined,
                     at: change.at,
                     create_key: change.create_key.map(typed_key).transpose()?,
+                    view: change.view.as_ref().map(typed_index_view),
                 })),
                 Body::OutboxProgress(progress) => Self::OutboxProgress {
                     upto: OutboxPosition {
@@ -93,6 +97,8 @@ impl TryFrom<Record> for super::Record {
                 Body::Unbanned(ban) => Self::Unbanned(Arc::new(typed_ban(ban)?)),
                 Body::Pruned(pruned) => Self::Pruned(typed_pruning(&pruned)?),
                 Body::Erased(erased) => Self::Erased(typed_erasure(&erased)?),
+                Body::Viewed(change) => Self::Viewed(Arc::new(typed_view(&change)?)),
+                Body::OwnMark(mark) => Self::OwnMark(Arc::new(typed_mark(&mark)?)),
                 Body::EpochStart(start) => Self::EpochStart {
                     epoch: Epoch(start.epoch),
                     node: NodeId::from(start.node.as_str()),
@@ -127,6 +133,36 @@ fn typed_erasure(erased: &Erased) -> Result<Erasure, Bad> {
         is_last: erased.is_last,
         at: erased.at,
     })
+}
+
+fn typed_view(change: &ViewChange) -> Result<super::ViewChange, Bad> {
+    Ok(super::ViewChange {
+        conversation: conversation(&change.conversation)?,
+        user: user(&change.user)?,
+        joined: Seq(change.joined),
+        revision: change.revision,
+        notify_after: change.notify_after,
+        pinned: change.pinned,
+        archived: change.archived,
+        at: change.at,
+    })
+}
+
+fn typed_mark(mark: &OwnMark) -> Result<super::OwnMark, Bad> {
+    Ok(super::OwnMark {
+        conversation: conversation(&mark.conversation)?,
+        user: user(&mark.user)?,
+        read_up_to: Seq(mark.read_up_to),
+        at: mark.at,
+    })
+}
+
+fn typed_index_view(of: &wire_view::IndexView) -> IndexView {
+    IndexView {
+        revision: of.revision,
+        pinned: of.pinned,
+        archived: of.archived,
+    }
 }
 
 fn typed_advance(advance: &OneAdvance) -> Result<Advance, Bad> {

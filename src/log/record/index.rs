@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ConversationName, Offset, Seq, UserId};
 use crate::log::record::key::KeyUse;
+use crate::log::record::view::IndexView;
 
 /// A change of a user's index of conversations, in the stream of the *user's* shard.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,9 @@ pub(crate) struct IndexChange {
     /// The key under which this user created the conversation, so that the key is taken for other
     /// names too.
     pub create_key: Option<KeyUse>,
+    /// The user's own view changed, and not who takes part: `seq` is that of their join.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub view: Option<IndexView>,
 }
 
 /// Place of a row in a shard's outbox: offset of the record that caused it and its index among the

@@ -19,7 +19,8 @@ pub(crate) use change::{Advance, BanChange, Erasure, Pruning, Record};
 pub(crate) use event::{Content, Event, EventKind, Since};
 pub(crate) use index::{IndexChange, OutboxPosition};
 pub(crate) use key::{ANY_REQUEST, Fingerprint, KeyUse, UsedUp};
-pub(crate) use version::{CLOSING_SINCE, EDITS_SINCE, RECORDS_VERSION, ROLES_SINCE};
+pub(crate) use version::{CLOSING_SINCE, EDITS_SINCE, RECORDS_VERSION, ROLES_SINCE, VIEWS_SINCE};
+pub(crate) use view::{IndexView, OwnMark, ViewChange};
 
 pub(crate) use self::entry::HEADER_BYTES;
 pub(crate) use self::entry::{
@@ -42,9 +43,13 @@ mod entry;
 
 mod wire;
 
+mod view;
+
 mod wire_closing;
 
 mod wire_settings;
+
+mod wire_view;
 
 mod to_wire;
 
@@ -56,6 +61,8 @@ mod closing;
 mod governing;
 #[cfg(test)]
 mod samples;
+#[cfg(test)]
+mod viewing;
 
 #[cfg(test)]
 mod tests;

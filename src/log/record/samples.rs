@@ -9,7 +9,7 @@ use crate::log::record::change::{Advance, Record};
 use crate::log::record::event::{Content, Event, EventKind};
 use crate::log::record::index::{IndexChange, OutboxPosition};
 use crate::log::record::key::{KeyUse, UsedUp};
-use crate::log::record::{closing, governing};
+use crate::log::record::{closing, governing, viewing};
 
 /// Every kind of record, with everything and with as little as there can be. A new kind, or a new
 /// field, comes with further samples; a sample that is here never changes.
@@ -33,6 +33,7 @@ pub(super) fn samples() -> Vec<(&'static str, Vec<Record>)> {
             joined,
             at: 1_732_270_000_123,
             create_key,
+            view: None,
         }))
     };
 
@@ -189,6 +190,7 @@ pub(super) fn all_samples() -> impl ExactSizeIterator<Item = (&'static str, Vec<
         later_samples(),
         governing::samples(),
         closing::samples(),
+        viewing::samples(),
     ]
     .concat()
     .into_iter()

@@ -9,7 +9,8 @@ use super::wire::{
 };
 use super::wire_closing::{Closed, Erased, Pruned};
 use super::wire_settings::{wire_role, wire_settings, wire_text};
-use super::{Advance, Erasure, KeyUse, Pruning};
+use super::wire_view::{self, OwnMark, ViewChange};
+use super::{Advance, Erasure, IndexView, KeyUse, Pruning};
 use crate::ids::{MessageId, UserId};
 use crate::protocol::SettingsChange;
 
@@ -40,6 +41,7 @@ impl From<&super::Record> for Record {
                 joined: change.joined,
                 at: change.at,
                 create_key: change.create_key.as_ref().map(wire_key),
+                view: change.view.as_ref().map(wire_index_view),
             })),
             super::Record::KeyUsed(used) => Some(Body::KeyUsed(KeyUsed {
                 conversation: used.conversation.to_string(),
@@ -52,6 +54,8 @@ impl From<&super::Record> for Record {
             super::Record::Unbanned(ban) => Some(Body::Unbanned(wire_ban(ban))),
             super::Record::Pruned(pruning) => Some(Body::Pruned(wire_pruning(pruning))),
             super::Record::Erased(erasure) => Some(Body::Erased(wire_erasure(erasure))),
+            super::Record::Viewed(change) => Some(Body::Viewed(wire_view(change))),
+            super::Record::OwnMark(mark) => Some(Body::OwnMark(wire_mark(mark))),
             super::Record::OutboxProgress { upto } => Some(Body::OutboxProgress(OutboxProgress {
                 offset: upto.offset.0,
                 index: upto.index,
@@ -112,6 +116,36 @@ fn wire_erasure(erasure: &Erasure) -> Erased {
         conversation: erasure.conversation.to_string(),
         is_last: erasure.is_last,
         at: erasure.at,
+    }
+}
+
+fn wire_view(change: &super::ViewChange) -> ViewChange {
+    ViewChange {
+        conversation: change.conversation.to_string(),
+        user: change.user.to_string(),
+        joined: change.joined.0,
+        revision: change.revision,
+        notify_after: change.notify_after,
+        pinned: change.pinned,
+        archived: change.archived,
+        at: change.at,
+    }
+}
+
+fn wire_mark(mark: &super::OwnMark) -> OwnMark {
+    OwnMark {
+        conversation: mark.conversation.to_string(),
+        user: mark.user.to_string(),
+        read_up_to: mark.read_up_to.0,
+        at: mark.at,
+    }
+}
+
+fn wire_index_view(of: &IndexView) -> wire_view::IndexView {
+    wire_view::IndexView {
+        revision: of.revision,
+        pinned: of.pinned,
+        archived: of.archived,
     }
 }
 

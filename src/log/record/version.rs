@@ -19,5 +19,8 @@ pub(crate) const EDITS_SINCE: u32 = 2;
 /// The version that brought roles, mutes, bans, and data and settings of conversations.
 pub(crate) const ROLES_SINCE: u32 = 3;
 
+/// The version that brought participants' own views.
+pub(crate) const VIEWS_SINCE: u32 = 5;
+
 /// The version that brought conversations that are closed.
 pub(crate) const CLOSING_SINCE: u32 = 4;

@@ -5,10 +5,11 @@
 use bytes::Bytes;
 
 use crate::log::record::wire_closing::{Closed, Erased, Pruned};
+use crate::log::record::wire_view::{IndexView, OwnMark, ViewChange};
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct Record {
-    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11")]
+    #[prost(oneof = "Body", tags = "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 14, 15")]
     pub(super) body: Option<Body>,
 }
 
@@ -36,6 +37,10 @@ pub(super) enum Body {
     Pruned(Pruned),
     #[prost(message, tag = "11")]
     Erased(Erased),
+    #[prost(message, tag = "14")]
+    Viewed(ViewChange),
+    #[prost(message, tag = "15")]
+    OwnMark(OwnMark),
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -273,6 +278,8 @@ pub(super) struct Index {
     pub(super) at: u64,
     #[prost(message, optional, tag = "6")]
     pub(super) create_key: Option<Key>,
+    #[prost(message, optional, tag = "7")]
+    pub(super) view: Option<IndexView>,
 }
 
 #[derive(Clone, PartialEq, prost::Message)]

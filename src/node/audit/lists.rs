@@ -64,6 +64,7 @@ impl Look {
             joined: self.stand.joined.is_some(),
             at,
             create_key: None,
+            view: None,
         })
     }
 }

@@ -124,6 +124,11 @@ impl Rest {
             .await?
         {
             (Found::Conversation(conversation), freshness) => {
+                // As the first time: nobody has a view of what they only just created.
+                let conversation = Conversation {
+                    own: None,
+                    ..conversation
+                };
                 created(&conversation, true)?.with_freshness(freshness, call.strict())
             }
             _ => Err(unexpected("conversation")),

@@ -229,6 +229,7 @@ impl Rest {
             Operation::ListBans => self.list_bans(&call).await,
             Operation::Ban => self.ban(&call).await,
             Operation::EndBan => self.end_ban(&call).await,
+            Operation::SetOwnView => self.set_own_view(&call).await,
             Operation::RemoveParticipant => self.remove_participant(&call).await,
             Operation::ShowWatermarks => self.show_watermarks(&call).await,
             Operation::ShowPresence => self.show_presence(&call).await,

@@ -27,6 +27,8 @@ mod participants;
 
 mod governing;
 
+mod viewing;
+
 mod messages;
 
 mod proofs;

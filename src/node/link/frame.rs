@@ -215,6 +215,10 @@ impl Body {
                 command: Command::Close(_),
                 ..
             } => 10,
+            Self::Execute {
+                command: Command::View(_) | Command::OwnMark(_),
+                ..
+            } => 11,
             Self::Balance { .. } => 6,
             Self::Presence { .. }
             | Self::Unwatch { .. }
@@ -348,6 +352,7 @@ pub(crate) fn push_weight(push: &Push) -> usize {
                 + 512
         }
         Push::Reaction { .. }
+        | Push::View { .. }
         | Push::Index { .. }
         | Push::Typing { .. }
         | Push::Resubscribe { .. } => 512,
@@ -383,7 +388,7 @@ mod tests {
     use crate::ids::{MessageId, Seq, Slot};
     use crate::link::codec::{decode, encode};
     use crate::protocol::{
-        Conversation, Message, MessageCore, Page, Participant, Reaction, Role, Settings,
+        Conversation, Message, MessageCore, OwnView, Page, Participant, Reaction, Role, Settings,
     };
 
     /// A request of version 1, as it was sent first. Never change it: older nodes send it.
@@ -442,10 +447,17 @@ mod tests {
             my_muted_until: None,
             data: None,
             settings: Settings::default(),
+            own: Some(OwnView {
+                notify_after: None,
+                pinned: None,
+                archived: false,
+                read_up_to: Seq(0),
+                unread: 3,
+                unread_mentions: 0,
+            }),
         };
         ConversationItem {
             conversation,
-            unread: Some(3),
             last_message: Some(message()),
         }
     }

@@ -176,6 +176,7 @@ mod tests {
             joined: true,
             at: 1,
             create_key: None,
+            view: None,
         };
         OutboxRow {
             position: at(offset),

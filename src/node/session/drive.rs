@@ -59,6 +59,7 @@ fn kind(push: &Push) -> &'static str {
         Push::Event { .. } => "event",
         Push::Watermark { .. } => "watermark",
         Push::Reaction { .. } => "reaction",
+        Push::View { .. } => "view",
         Push::Index { .. } => "index",
         Push::Typing { .. } => "typing",
         Push::Presence { .. } => "presence",

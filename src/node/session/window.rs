@@ -67,6 +67,8 @@ pub(super) enum ReceiptOf {
     },
     /// One message.
     Reaction(MessageId),
+    /// The user's own view of the conversation.
+    View,
 }
 
 /// Whether a frame has a place in the window.

@@ -5,7 +5,7 @@ use schemars::SchemaGenerator;
 use crate::problem::Code;
 use crate::protocol::facts::common::{LIMIT, REPEATED};
 use crate::protocol::facts::form::{Facts, Kind, Parameter, Success};
-use crate::protocol::{Conversation, CreateBody, DirectBody, ListItem, Page};
+use crate::protocol::{Conversation, CreateBody, DirectBody, ListItem, Page, ViewBody};
 
 pub(in crate::protocol) const CREATE_CONVERSATION: Facts = Facts {
     summary: "Create a conversation",
@@ -62,6 +62,19 @@ pub(in crate::protocol) const SHOW_CONVERSATION: Facts = Facts {
     body: None,
     successes: &[Success::read(
         "The conversation.",
+        SchemaGenerator::subschema_for::<Conversation>,
+    )],
+    refusals: &[Code::NotParticipant],
+};
+
+pub(in crate::protocol) const SET_OWN_VIEW: Facts = Facts {
+    summary: "Change the caller's own view of a conversation",
+    about: "What is absent stays. Nobody else sees it: it makes no event, and what others are shown of the caller's \
+            reading does not go back with `read_up_to`. It ends when the caller leaves.",
+    query: &[],
+    body: Some(SchemaGenerator::subschema_for::<ViewBody>),
+    successes: &[Success::read(
+        "The conversation as it is now, with the caller's own view.",
         SchemaGenerator::subschema_for::<Conversation>,
     )],
     refusals: &[Code::NotParticipant],

@@ -8,8 +8,8 @@ use crate::ids::{ConversationName, MessageId, Seq, UserId};
 use crate::protocol::routes::Operation;
 use crate::protocol::{
     Ban, Conversation, ConversationItem, EventKind, EventsPage, HistoryPage, ListItem, Message,
-    MessageCore, Page, Participant, Presence, PresencePage, Reaction, Receipt, Role, ServerFrame,
-    Settings, Watermark, Whom, direct,
+    MessageCore, OwnView, Page, Participant, Presence, PresencePage, Reaction, Receipt, Role,
+    ServerFrame, Settings, Watermark, Whom, direct,
 };
 
 /// A request id.
@@ -51,6 +51,7 @@ pub(super) fn body(operation: Operation) -> Value {
         Operation::React => json!({"reaction": THUMB_UP}),
         Operation::ChangeConversation => json!({"settings": {"post": "moderators"}}),
         Operation::SetParticipant => json!({"role": "moderator"}),
+        Operation::SetOwnView => json!({"pinned": 0, "archived": false}),
         Operation::Ban => json!({"reason": REASON}),
         _ => Value::Null,
     }
@@ -69,7 +70,8 @@ pub(super) fn answer(operation: Operation) -> Option<Value> {
         }),
         Operation::AddParticipants => json!(conversation(&["alice", "bob", "carol"], 3)),
         Operation::SendMessage => json!(message(false)),
-        Operation::ShowConversation => json!(conversation(&["alice", "bob", "carol"], 3)),
+        Operation::ShowConversation => json!(seen(3, None)),
+        Operation::SetOwnView => json!(seen(3, Some(0))),
         Operation::ChangeConversation => json!(Conversation {
             settings: Settings {
                 post: Whom::Moderators,
@@ -92,11 +94,10 @@ pub(super) fn answer(operation: Operation) -> Option<Value> {
         Operation::ListConversations => {
             let conversation = Conversation {
                 participants: None,
-                ..conversation(&["alice", "bob", "carol"], 3)?
+                ..seen(3, None)?
             };
             let item = ConversationItem {
                 conversation,
-                unread: Some(0),
                 last_message: message(true),
             };
             json!(page_of(ListItem::Whole(Box::new(item))))
@@ -250,6 +251,22 @@ fn conversation(names: &[&str], last_seq: u64) -> Option<Conversation> {
         my_muted_until: None,
         data: None,
         settings: Settings::default(),
+        own: None,
+    })
+}
+
+/// The same as the caller sees it, who pinned it or did not.
+fn seen(last_seq: u64, pinned: Option<u32>) -> Option<Conversation> {
+    Some(Conversation {
+        own: Some(OwnView {
+            notify_after: None,
+            pinned,
+            archived: false,
+            read_up_to: Seq(1),
+            unread: 0,
+            unread_mentions: 0,
+        }),
+        ..conversation(&["alice", "bob", "carol"], last_seq)?
     })
 }
 

@@ -13,8 +13,8 @@ pub(crate) use self::words::{
     Subscribed, core_of,
 };
 pub(crate) use self::writes::{
-    Add, Ban, Close, Create, Delete, Delivered, Edit, MarkRead, React, Remove, Send,
-    SetParticipant, Typing, Unban, Update,
+    Add, Ban, Close, Create, Delete, Delivered, Edit, MarkRead, React, Remove, Send, SetOwnMark,
+    SetParticipant, SetView, Typing, Unban, Update,
 };
 pub(crate) use crate::log::lease::Freshness;
 pub(crate) use crate::protocol::Patch;

@@ -12,8 +12,8 @@ use crate::protocol::{
 };
 use crate::shard::command::audit::{AuditAsk, AuditTold};
 use crate::shard::command::writes::{
-    Add, Ban, Close, Create, Delete, Delivered, Edit, MarkRead, React, Remove, Send,
-    SetParticipant, Typing, Unban, Update,
+    Add, Ban, Close, Create, Delete, Delivered, Edit, MarkRead, React, Remove, Send, SetOwnMark,
+    SetParticipant, SetView, Typing, Unban, Update,
 };
 use crate::shard::push::IndexItem;
 
@@ -43,6 +43,12 @@ pub(crate) enum Command {
     Ban(Ban),
     /// End a ban. Since version 8 of the peer contract. Answer: [`Done::Banned`].
     Unban(Unban),
+    /// Change what a participant set for themselves alone. Since version 11 of the peer contract.
+    /// Answer: [`Done::Marked`].
+    View(SetView),
+    /// Set up to where a participant counts as having read. Since version 11 of the peer contract.
+    /// Answer: [`Done::Marked`].
+    OwnMark(SetOwnMark),
     /// Move the read watermark of a participant to a message. Answer: [`Done::Marked`].
     MarkRead(MarkRead),
     /// Set or take back a reaction. Answer: [`Done::Marked`].

@@ -214,3 +214,24 @@ pub(crate) struct Typing {
     pub user: UserId,
     pub on: bool,
 }
+
+/// Change what a participant set for themselves alone; at least one of its parts is given.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SetView {
+    pub conversation: ConversationName,
+    /// Whose, and who does it.
+    pub by: UserId,
+    /// Unix milliseconds.
+    pub notify_after: Patch<Option<u64>>,
+    pub pinned: Patch<Option<u32>>,
+    pub archived: Option<bool>,
+}
+
+/// Set up to where a participant counts as having read; it may go back.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct SetOwnMark {
+    pub conversation: ConversationName,
+    /// Whose, and who does it.
+    pub by: UserId,
+    pub read_up_to: Seq,
+}

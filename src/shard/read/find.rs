@@ -1,9 +1,9 @@
 //! Which read a query is, and those that are short: what a conversation shows, who takes part, what
 //! a user is in.
 
-use crate::ids::UserId;
+use crate::ids::{ConversationName, UserId};
 use crate::problem::Problem;
-use crate::protocol::Page;
+use crate::protocol::{Conversation, Page};
 use crate::shard::command::{Found, Query, ShardError};
 use crate::shard::file::store::StoreError;
 use crate::shard::read::barrier::Reading;
@@ -33,11 +33,8 @@ impl Inner {
     ) -> Result<Found, ShardError> {
         match query {
             Query::Conversation { name, reader } => {
-                let ticket = self.begin(&name, &reader, Want::View, reading).await?;
-                let view = ticket.view.ok_or_else(|| {
-                    Problem::unavailable("the conversation is not known yet; retry")
-                });
-                Ok(Found::Conversation(view?))
+                let found = Box::pin(self.conversation(&name, &reader, reading)).await;
+                found.map(Found::Conversation)
             }
             Query::Participants {
                 name,
@@ -145,6 +142,31 @@ impl Inner {
             }
             Query::Audit(ask) => Box::pin(self.audit(ask, reading)).await.map(Found::Audit),
         }
+    }
+
+    /// A conversation with the reader's own view of it.
+    async fn conversation(
+        &self,
+        name: &ConversationName,
+        reader: &UserId,
+        reading: &Reading,
+    ) -> Result<Conversation, ShardError> {
+        let ticket = self.begin(name, reader, Want::View, reading).await?;
+        let unknown = || Problem::unavailable("the conversation is not known yet; retry");
+        let shown = ticket.view.ok_or_else(unknown)?;
+
+        self.barrier(ticket.touched, reading).await?;
+        let names = std::slice::from_ref(name);
+        let items = self.store.summaries(names, reader).await?;
+        let Some(item) = items.into_iter().flatten().next() else {
+            // They have left meanwhile.
+            self.still_in(name, reader, reading).await?;
+            return Err(unknown().into());
+        };
+        Ok(Conversation {
+            own: item.conversation.own,
+            ..shown
+        })
     }
 
     async fn index_barrier(&self, user: &UserId, reading: &Reading) -> Result<(), ShardError> {

@@ -167,6 +167,7 @@ async fn both_sides_of_a_membership_are_read_as_they_were_acknowledged() {
         joined: true,
         at: START,
         create_key: None,
+        view: None,
     };
     let indexed = in_time(bench.execute(Command::Index(vec![index]))).await;
     assert!(matches!(indexed, Ok(Done::Indexed)), "{indexed:?}");

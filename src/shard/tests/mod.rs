@@ -67,6 +67,7 @@ mod standby;
 mod subscribe;
 mod takeover;
 mod trim;
+mod views;
 mod witnesses;
 mod writes;
 

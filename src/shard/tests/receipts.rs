@@ -176,7 +176,7 @@ async fn reading_starts_at_the_own_join() {
         reader: user("carol"),
     };
     let unread = |found| match found {
-        Ok(Found::Summaries(items)) => items[0].as_ref().expect("a summary").unread,
+        Ok(Found::Summaries(items)) => items[0].as_ref().expect("a summary").unread(),
         other => panic!("{other:?}"),
     };
     assert_eq!(unread(bench.query(list.clone()).await), Some(0));
@@ -255,6 +255,11 @@ async fn a_watermark_is_pushed_to_the_senders_it_covers_and_a_read_one_to_the_re
         watermark(pushed(&mut to_bob).await),
         expected,
         "the other devices"
+    );
+    let own = pushed(&mut to_bob).await;
+    assert!(
+        matches!(&own, Push::View { user, read_up_to, .. } if user.as_str() == "bob" && *read_up_to == last.core.seq),
+        "{own:?}"
     );
 
     // Reactions go to everyone; before this one came nothing.

@@ -25,4 +25,5 @@ mod resume;
 mod roles;
 mod socket_tokens;
 mod typing;
+mod views;
 mod websocket;

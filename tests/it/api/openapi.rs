@@ -9,7 +9,7 @@ use crate::support::eventually;
 use crate::support::server::{Server, shared};
 
 /// Who does what in the story of the examples, in the order in which it happens.
-const STORY: [(&str, &str); 26] = [
+const STORY: [(&str, &str); 27] = [
     ("createConversation", "alice"),
     ("sendMessage", "alice"),
     ("addParticipants", "alice"),
@@ -17,6 +17,7 @@ const STORY: [(&str, &str); 26] = [
     ("markRead", "bob"),
     ("showConversation", "alice"),
     ("listConversations", "alice"),
+    ("setOwnView", "alice"),
     ("listParticipants", "alice"),
     ("showMessage", "alice"),
     ("showReceipts", "alice"),

@@ -12,6 +12,7 @@ use crate::log::record::event::{Content, Event, EventKind};
 use crate::log::record::index::{IndexChange, OutboxPosition};
 use crate::log::record::key::{KeyUse, UsedUp};
 use crate::log::record::samples::{conversation, user};
+use crate::log::record::view::{IndexView, OwnMark, ViewChange};
 
 // ---- properties
 // ------------------------------------------------------------------------
@@ -120,17 +121,25 @@ fn any_index() -> impl Strategy<Value = Record> {
         any_conversation(),
         any::<(u64, bool, u64)>(),
         option::of(any_key()),
+        option::of(any::<(u64, Option<u32>, bool)>()),
     )
-        .prop_map(|(user, conversation, (seq, joined, at), create_key)| {
-            Record::Index(Arc::new(IndexChange {
-                user,
-                conversation,
-                seq: Seq(seq),
-                joined,
-                at,
-                create_key,
-            }))
-        })
+        .prop_map(
+            |(user, conversation, (seq, joined, at), create_key, view)| {
+                Record::Index(Arc::new(IndexChange {
+                    user,
+                    conversation,
+                    seq: Seq(seq),
+                    joined,
+                    at,
+                    create_key,
+                    view: view.map(|(revision, pinned, archived)| IndexView {
+                        revision,
+                        pinned,
+                        archived,
+                    }),
+                }))
+            },
+        )
 }
 
 fn any_used_key() -> impl Strategy<Value = Record> {
@@ -184,6 +193,42 @@ fn any_reaction() -> impl Strategy<Value = Record> {
         )
 }
 
+fn any_view() -> impl Strategy<Value = Record> {
+    (
+        any_conversation(),
+        any_user(),
+        any::<(u64, u64, u64)>(),
+        any::<(Option<u64>, Option<u32>, bool)>(),
+    )
+        .prop_map(
+            |(conversation, user, (joined, revision, at), (notify_after, pinned, archived))| {
+                Record::Viewed(Arc::new(ViewChange {
+                    conversation,
+                    user,
+                    joined: Seq(joined),
+                    revision,
+                    notify_after,
+                    pinned,
+                    archived,
+                    at,
+                }))
+            },
+        )
+}
+
+fn any_own_mark() -> impl Strategy<Value = Record> {
+    (any_conversation(), any_user(), any::<(u64, u64)>()).prop_map(
+        |(conversation, user, (read_up_to, at))| {
+            Record::OwnMark(Arc::new(OwnMark {
+                conversation,
+                user,
+                read_up_to: Seq(read_up_to),
+                at,
+            }))
+        },
+    )
+}
+
 pub(super) fn any_record() -> impl Strategy<Value = Record> {
     prop_oneof![
         4 => any_event(),
@@ -197,6 +242,8 @@ pub(super) fn any_record() -> impl Strategy<Value = Record> {
         1 => (any_conversation(), any::<(bool, u64)>()).prop_map(|(conversation, (is_last, at))| {
             Record::Erased(Erasure { conversation, is_last, at })
         }),
+        1 => any_view(),
+        1 => any_own_mark(),
         2 => any_advances(),
         1 => any_reaction(),
         1 => any::<(u64, u32)>()

@@ -31,8 +31,7 @@ async fn a_list_is_as_fresh_as_its_stalest_part() {
         };
         let face = Fixture::new().reads_as(Ok((index, of_index)));
         let whole = ConversationItem {
-            conversation: conversation(),
-            unread: Some(3),
+            conversation: seen(3),
             last_message: None,
         };
         *face.script.summaries.lock().expect("a lock") = (vec![Ok(Some(whole))], of_summaries);
@@ -98,8 +97,7 @@ async fn a_list_tells_which_owners_did_not_answer() {
         next: Some(Offset(6)),
     });
     let whole = ConversationItem {
-        conversation: conversation(),
-        unread: Some(3),
+        conversation: seen(3),
         last_message: None,
     };
     face.script.summaries.lock().expect("a lock").0 =

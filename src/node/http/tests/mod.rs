@@ -16,7 +16,7 @@ use crate::ids::{ConversationName, MessageId, NodeId, Seq, Slot, UserId};
 use crate::log::record::{Event, EventKind};
 use crate::node::http::shards::Shards;
 use crate::problem::{Code, Problem};
-use crate::protocol::{Conversation, Message, Role, Settings, headers};
+use crate::protocol::{Conversation, Message, OwnView, Role, Settings, headers};
 use crate::shard::command::{Done, Found, Freshness, Query, ShardError, core_of};
 
 mod admission;
@@ -49,6 +49,22 @@ fn conversation() -> Conversation {
         my_muted_until: None,
         data: None,
         settings: Settings::default(),
+        own: None,
+    }
+}
+
+/// The same as one sees it who has so many unread messages.
+fn seen(unread: u32) -> Conversation {
+    Conversation {
+        own: Some(OwnView {
+            notify_after: None,
+            pinned: None,
+            archived: false,
+            read_up_to: Seq(1),
+            unread,
+            unread_mentions: 0,
+        }),
+        ..conversation()
     }
 }
 

@@ -94,6 +94,7 @@ pub(super) fn row(number: u32) -> OutboxRow {
         joined: true,
         at: 1,
         create_key: None,
+        view: None,
     };
     OutboxRow {
         position: OutboxPosition {

@@ -11,35 +11,8 @@ impl Board {
     pub(in crate::node::session) fn push(&mut self, push: Push) {
         match push {
             Push::Event { epoch, event } => self.pushed(epoch, &event),
-            Push::Watermark {
-                conversation,
-                user,
-                read,
-                up_to,
-                ts,
-                targets,
-                origin,
-            } => {
-                let of = ReceiptOf::Watermark { read };
-                let key = ReceiptKey {
-                    conversation: conversation.clone(),
-                    user: user.clone(),
-                    of,
-                };
-                let kind = if read {
-                    ReceiptKind::Read { up_to, ts }
-                } else {
-                    ReceiptKind::Delivered { up_to, ts }
-                };
-                let mut post = receipt(&conversation, &user, &kind);
-                for target in targets.iter().filter(|target| **target != user) {
-                    self.tell_user(target, &key, &mut post, None);
-                }
-                if read {
-                    self.tell_user(&user, &key, &mut post, origin);
-                }
-                self.send_receipt(&key, post);
-            }
+            moved @ Push::Watermark { .. } => self.tell_watermark(&moved),
+            changed @ Push::View { .. } => self.tell_own_view(&changed),
             Push::Reaction {
                 conversation,
                 user,

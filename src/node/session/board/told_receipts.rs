@@ -5,8 +5,9 @@ use crate::node::session::board::Board;
 use crate::node::session::board::entries::Phase;
 use crate::node::session::board::state::Cursor;
 use crate::node::session::post::Post;
-use crate::node::session::window::{self, ReceiptKey, Session};
+use crate::node::session::window::{self, ReceiptKey, ReceiptOf, Session};
 use crate::protocol::{ReceiptKind, ServerFrame};
+use crate::shard::command::Push;
 
 impl Board {
     /// A receipt for the sessions of all participants; one that is behind gets it too, while its
@@ -31,6 +32,74 @@ impl Board {
         }
 
         self.send_receipt(key, post);
+    }
+
+    /// Watermarks for the senders that they concern, and what was read for the other sessions of
+    /// its reader.
+    pub(super) fn tell_watermark(&self, push: &Push) {
+        let Push::Watermark {
+            conversation,
+            user,
+            read,
+            up_to,
+            ts,
+            targets,
+            origin,
+        } = push
+        else {
+            return;
+        };
+        let (read, up_to, ts) = (*read, *up_to, *ts);
+        let key = ReceiptKey {
+            conversation: conversation.clone(),
+            user: user.clone(),
+            of: ReceiptOf::Watermark { read },
+        };
+        let kind = if read {
+            ReceiptKind::Read { up_to, ts }
+        } else {
+            ReceiptKind::Delivered { up_to, ts }
+        };
+
+        let mut post = receipt(conversation, user, &kind);
+        for target in targets.iter().filter(|target| *target != user) {
+            self.tell_user(target, &key, &mut post, None);
+        }
+        if read {
+            self.tell_user(user, &key, &mut post, *origin);
+        }
+        self.send_receipt(&key, post);
+    }
+
+    /// A user's own view for all of their sessions.
+    pub(super) fn tell_own_view(&self, push: &Push) {
+        let Push::View {
+            conversation,
+            user,
+            notify_after,
+            pinned,
+            archived,
+            read_up_to,
+        } = push
+        else {
+            return;
+        };
+        let frame = ServerFrame::Me {
+            conversation,
+            notify_after: *notify_after,
+            pinned: *pinned,
+            archived: *archived,
+            read_up_to: *read_up_to,
+        };
+        let key = ReceiptKey {
+            conversation: conversation.clone(),
+            user: user.clone(),
+            of: ReceiptOf::View,
+        };
+
+        let mut post = Post::new(frame.encode(), None);
+        self.tell_user(user, &key, &mut post, None);
+        self.send_receipt(&key, post);
     }
 
     /// A receipt for the sessions of a user, if they are still a participant.

@@ -11,7 +11,7 @@ fn every_frame_is_a_schema_of_its_own_and_t_tells_which() {
 
     for (union, count) in [
         ("ClientFrame", 10),
-        ("ServerFrame", 13),
+        ("ServerFrame", 14),
         ("CommittedFrame", 2),
     ] {
         let choice = &schemas[union];

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::ids::{ConversationName, MessageId, Offset, Seq, UserId};
 use crate::log::record::{
-    Content, Event, Fingerprint, IndexChange, KeyUse, OutboxPosition, Record,
+    Content, Event, Fingerprint, IndexChange, IndexView, KeyUse, OutboxPosition, Record,
 };
 use crate::protocol::{Patch, Role, SettingsChange};
 use crate::shard::file::apply::{Clockwork, Quarantined};
@@ -161,6 +161,21 @@ pub(crate) struct BanRow {
     pub(crate) reason: Option<Arc<str>>,
 }
 
+/// A participant's own view.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ViewRow {
+    /// Number of its change within the membership.
+    pub(crate) revision: u64,
+    pub(crate) notify_after: Option<u64>,
+    pub(crate) pinned: Option<u32>,
+    pub(crate) archived: bool,
+    /// Unix milliseconds.
+    pub(crate) at: u64,
+}
+
+/// Whose index, which conversation, and seq of the join of the membership that is meant.
+pub(crate) type IndexPlace = ((UserId, ConversationName), Seq);
+
 /// What changes of a conversation itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Update {
@@ -208,6 +223,8 @@ pub(crate) struct Changes {
     pub(crate) departures: BTreeMap<(ConversationName, UserId), Departure>,
     /// Conversations of which somebody left as a reader or muted.
     pub(crate) keeping: BTreeSet<ConversationName>,
+    /// Own views, or that they ended.
+    pub(crate) views: BTreeMap<(ConversationName, UserId), Option<ViewRow>>,
     /// Bans, or that they ended.
     pub(crate) bans: BTreeMap<(ConversationName, UserId), Option<BanRow>>,
     /// What changes of conversations.
@@ -226,6 +243,10 @@ pub(crate) struct Changes {
     /// Users' indexes: the newest change of each, with the offset of its record. Written only over
     /// an older seq.
     pub(crate) index: BTreeMap<(UserId, ConversationName), (IndexChange, Offset)>,
+    /// Views in users' indexes, the newest of each: of memberships that the file had before the
+    /// batch, to be written before `index`, and of those that are in `index`.
+    pub(crate) views_before: BTreeMap<IndexPlace, IndexView>,
+    pub(crate) views_after: BTreeMap<IndexPlace, IndexView>,
     /// The outbox was delivered up to here: to be dropped before the new rows are written.
     pub(crate) outbox_upto: Option<OutboxPosition>,
     /// New rows of the outbox.

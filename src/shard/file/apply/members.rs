@@ -69,6 +69,7 @@ impl Fold {
         }
 
         self.changes.members.insert(member.clone(), None);
+        self.changes.views.insert(member.clone(), None);
         if let Some(admin) = admin {
             self.take_office(&event.conversation, admin);
         }

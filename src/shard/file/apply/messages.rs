@@ -42,6 +42,9 @@ pub(crate) fn asked<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Asked {
             Record::Banned(ban) | Record::Unbanned(ban) => {
                 asked.conversations.insert(ban.conversation.clone());
             }
+            Record::Viewed(change) => {
+                asked.conversations.insert(change.conversation.clone());
+            }
             Record::Pruned(pruning) => {
                 asked.conversations.insert(pruning.conversation.clone());
             }
@@ -114,6 +117,7 @@ impl Fold {
             Record::KeyUsed(used) => self.key_used(used),
             Record::Banned(ban) => self.banned(ban),
             Record::Unbanned(ban) => self.unbanned(ban),
+            Record::Viewed(change) => self.viewed(offset, change),
             Record::Pruned(pruning) => self.pruned(pruning),
             Record::Erased(erasure) => self.erased(erasure),
             Record::OutboxProgress { upto } => {
@@ -122,7 +126,7 @@ impl Fold {
                 Ok(())
             }
             Record::EpochStart { .. } => Ok(()),
-            Record::Advances { .. } | Record::Reaction { .. } => {
+            Record::Advances { .. } | Record::Reaction { .. } | Record::OwnMark(_) => {
                 Err("belongs to the receipts stream".to_owned())
             }
             Record::Unreadable { reason, .. } => Err(reason.clone()),
@@ -244,6 +248,9 @@ impl Fold {
     }
 
     fn index(&mut self, offset: Offset, change: &IndexChange) {
+        if let Some(view) = change.view {
+            return self.index_view(change, view);
+        }
         if let Some(key) = of_client(change.create_key.as_ref()) {
             let ts = self.changes.clockwork.time;
             let row = CreateKeyRow {
@@ -263,6 +270,7 @@ impl Fold {
             .get(&place)
             .is_none_or(|(held, _)| change.seq > held.seq);
         if newer {
+            self.index_views_end(change);
             self.changes.index.insert(
                 place,
                 (
@@ -295,5 +303,6 @@ pub(super) fn index_change(
         joined,
         at: event.created,
         create_key,
+        view: None,
     }
 }

@@ -21,6 +21,8 @@ mod members;
 
 mod closing;
 
+mod views;
+
 pub(crate) mod receipts;
 
 pub(crate) use clockwork::{Clockwork, key_horizon};

@@ -55,6 +55,9 @@ pub(crate) struct Watermarks {
     pub(crate) read: Seq,
     pub(crate) delivered_at: u64,
     pub(crate) read_at: u64,
+    /// Up to where they count as having read, and when they said so or read on, of those who once
+    /// said so.
+    pub(crate) own: Option<(Seq, u64)>,
 }
 
 /// What the file held before the batch.
@@ -102,17 +105,20 @@ pub(crate) struct Part {
 pub(crate) fn asked<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> BTreeSet<Participant> {
     let mut asked = BTreeSet::new();
     for record in entries.into_iter().flat_map(|entry| &entry.records) {
-        if let Record::Advances {
-            conversation,
-            advances,
-            ..
-        } = record
-        {
-            asked.extend(
+        match record {
+            Record::Advances {
+                conversation,
+                advances,
+                ..
+            } => asked.extend(
                 advances
                     .iter()
                     .map(|advance| (conversation.clone(), advance.user.clone())),
-            );
+            ),
+            Record::OwnMark(mark) => {
+                asked.insert((mark.conversation.clone(), mark.user.clone()));
+            }
+            _ => {}
         }
     }
 
@@ -176,6 +182,13 @@ fn fold_record(
             part.reactions.insert((*message_id, user.clone()), row);
             Ok(())
         }
+        Record::OwnMark(mark) => {
+            let whose = (mark.conversation.clone(), mark.user.clone());
+            let marks = known.watermarks.entry(whose.clone()).or_default();
+            marks.own = Some((mark.read_up_to, mark.at));
+            part.watermarks.insert(whose, *marks);
+            Ok(())
+        }
         Record::Erased(erasure) => {
             let name = &erasure.conversation;
             known.watermarks.retain(|(of, _), _| of != name);
@@ -188,6 +201,7 @@ fn fold_record(
         | Record::KeyUsed(_)
         | Record::Banned(_)
         | Record::Unbanned(_)
+        | Record::Viewed(_)
         | Record::Pruned(_)
         | Record::OutboxProgress { .. } => Err("belongs to the messages stream".to_owned()),
         Record::Unreadable { reason, .. } => Err(reason.clone()),
@@ -237,6 +251,14 @@ fn fold_advance(
         part.advances.insert((whose.clone(), kind, to), now);
         *mark = to;
         *at = now;
+    }
+
+    // One who said up to where they count as having read, and reads beyond that, goes on from
+    // there.
+    if let Some((own, at)) = &mut marks.own
+        && advance.read > *own
+    {
+        (*own, *at) = (advance.read, ts);
     }
 
     if *marks != before {

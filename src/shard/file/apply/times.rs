@@ -12,6 +12,8 @@ pub(crate) fn time_of(record: &Record) -> Option<u64> {
         Record::Banned(ban) | Record::Unbanned(ban) => Some(ban.at),
         Record::Pruned(pruning) => Some(pruning.at),
         Record::Erased(erasure) => Some(erasure.at),
+        Record::Viewed(change) => Some(change.at),
+        Record::OwnMark(mark) => Some(mark.at),
         Record::Advances { ts, .. }
         | Record::Reaction { ts, .. }
         | Record::EpochStart { ts, .. } => Some(*ts),

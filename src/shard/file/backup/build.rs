@@ -43,13 +43,15 @@ const QUARANTINE: &str = "INSERT INTO main.quarantine SELECT q.stream, \
     'at ' || q.\"offset\" || ' of a shard of the backup: ' || q.reason, q.bytes FROM source.quarantine AS q";
 
 /// Receipts end where their conversation does: the two streams were not applied to one moment.
-const RECEIPTS: [&str; 5] = [
+const RECEIPTS: [&str; 6] = [
     "INSERT OR IGNORE INTO advances SELECT a.conversation, a.participant, a.kind, c.last_seq, a.ts FROM advances AS a \
         JOIN conversations AS c ON c.name = a.conversation WHERE a.upto_seq > c.last_seq ORDER BY a.upto_seq",
     "DELETE FROM advances WHERE upto_seq > (SELECT c.last_seq FROM conversations AS c WHERE c.name \
      = conversation)",
     "UPDATE watermarks SET delivered = min(delivered, c.last_seq), read = min(read, c.last_seq) FROM conversations AS c \
         WHERE c.name = watermarks.conversation AND (delivered > c.last_seq OR read > c.last_seq)",
+    "UPDATE own_marks SET read_up_to = min(read_up_to, c.last_seq) FROM conversations AS c \
+        WHERE c.name = own_marks.conversation AND read_up_to > c.last_seq",
     "DELETE FROM reactions WHERE NOT EXISTS (SELECT 1 FROM messages AS m WHERE m.id = \
      reactions.message_id)",
     // A mark that a new epoch is not measured from.
@@ -73,6 +75,12 @@ const MEND_LISTS: &str = "INSERT INTO user_index (user, conversation, seq, joine
         version = excluded.version, at = excluded.at";
 const PAST_LISTS: &str = "UPDATE progress SET applied = max(applied, (SELECT ifnull(max(version), 0) FROM user_index)) \
     WHERE stream = 'messages'";
+
+/// And what those whose list it is set of it.
+const VIEW_LISTS: &str = "INSERT INTO index_views (user, conversation, joined_seq, version, revision, pinned, archived) \
+    SELECT v.user, v.conversation, i.seq, i.version, v.revision, v.pinned, v.archived FROM gathered.views AS v \
+    JOIN user_index AS i ON i.user = v.user AND i.conversation = v.conversation \
+    WHERE v.shard = ?1 AND i.joined = 1 AND i.seq = v.joined_seq";
 
 const DROP_KEYS: &str = "DELETE FROM create_keys WHERE NOT EXISTS (SELECT 1 FROM gathered.names AS n WHERE n.name = create_keys.name)";
 const ADD_KEYS: &str = "INSERT OR IGNORE INTO create_keys (user, key, name, fingerprint, ts) \
@@ -135,7 +143,14 @@ async fn fill(
     for statement in RECEIPTS.into_iter().chain([FORGET_REQUESTS]) {
         execute(file, statement.to_owned()).await?;
     }
-    for statement in [DROP_FROM_LISTS, MEND_LISTS, PAST_LISTS, DROP_KEYS, ADD_KEYS] {
+    for statement in [
+        DROP_FROM_LISTS,
+        MEND_LISTS,
+        VIEW_LISTS,
+        PAST_LISTS,
+        DROP_KEYS,
+        ADD_KEYS,
+    ] {
         let mut query = sqlx::query(statement);
         if statement.contains("?1") {
             query = query.bind(shard.0);

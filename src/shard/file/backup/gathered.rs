@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row};
 
 use crate::cluster::map::ShardMap;
 use crate::ids::{ShardId, Slot};
-use crate::shard::file::backup::moved::{SEEN, attach, columns, detach, execute, number};
+use crate::shard::file::backup::moved::{SEEN, VIEWS, attach, columns, detach, execute, number};
 use crate::shard::file::snapshot::drop_file;
 use crate::shard::file::store::StoreError;
 
@@ -19,11 +19,13 @@ const NAMES: usize = 400;
 /// Keys of creations are kept for a day and an hour.
 const KEY_MS: u64 = 25 * 60 * 60 * 1000;
 
-const TABLES: [&str; 4] = [
+const TABLES: [&str; 5] = [
     "CREATE TABLE names (name TEXT PRIMARY KEY, shard INTEGER NOT NULL) STRICT, WITHOUT ROWID",
     "CREATE TABLE users (name TEXT PRIMARY KEY, shard INTEGER NOT NULL) STRICT, WITHOUT ROWID",
     "CREATE TABLE members (shard INTEGER, user TEXT, conversation TEXT, seq INTEGER, joined INTEGER, at INTEGER, \
         PRIMARY KEY (shard, user, conversation)) STRICT, WITHOUT ROWID",
+    "CREATE TABLE views (shard INTEGER, user TEXT, conversation TEXT, joined_seq INTEGER, revision INTEGER, \
+        pinned INTEGER, archived INTEGER, PRIMARY KEY (shard, user, conversation)) STRICT, WITHOUT ROWID",
     "CREATE TABLE creations (shard INTEGER, user TEXT, key TEXT, name TEXT, fingerprint BLOB, \
         PRIMARY KEY (shard, user, key)) STRICT, WITHOUT ROWID",
 ];
@@ -42,6 +44,11 @@ const JOINED: &str = "INSERT INTO members SELECT u.shard, p.participant, p.conve
 const LEFT: &str = "INSERT OR IGNORE INTO members SELECT u.shard, d.participant, d.conversation, d.left_seq, 0, ifnull(e.created, 0) \
     FROM source.departures AS d JOIN users AS u ON u.name = d.participant \
     LEFT JOIN source.events AS e ON e.conversation = d.conversation AND e.seq = d.left_seq";
+
+const VIEWED: &str = "INSERT INTO views SELECT u.shard, v.participant, v.conversation, p.joined_seq, v.revision, \
+    v.pinned, v.archived FROM source.views AS v \
+    JOIN source.participants AS p ON p.conversation = v.conversation AND p.participant = v.participant \
+    JOIN users AS u ON u.name = v.participant";
 
 const CREATED: &str = "INSERT OR IGNORE INTO creations SELECT u.shard, c.created_by, c.create_key, c.name, \
     c.create_fingerprint FROM source.conversations AS c JOIN users AS u ON u.name = c.created_by \
@@ -146,6 +153,7 @@ impl Gathered {
                 .await
                 .map_err(told)?;
         }
+        self.take_views().await?;
         let since = i64::try_from(self.keys_since).unwrap_or_default();
         let created = sqlx::query(CREATED)
             .bind(since)
@@ -169,6 +177,16 @@ impl Gathered {
             .await
             .map_err(told)
             .map(drop)
+    }
+
+    /// What participants set for themselves alone, which an older file has nothing of.
+    async fn take_views(&mut self) -> Result<(), String> {
+        let columns = columns(&mut self.connection, VIEWS).await;
+        if !columns.map_err(told)?.is_empty() {
+            let taken = execute(&mut self.connection, VIEWED.to_owned()).await;
+            taken.map_err(told)?;
+        }
+        Ok(())
     }
 
     async fn texts(&mut self, statement: &'static str) -> Result<Vec<String>, String> {

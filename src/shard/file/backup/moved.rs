@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use crate::shard::file::store::StoreError;
 
 /// Tables of which a row goes with its conversation; the column with its name.
-pub(super) const OF_CONVERSATIONS: [(&str, &str); 12] = [
+pub(super) const OF_CONVERSATIONS: [(&str, &str); 14] = [
     ("conversations", "name"),
     ("participants", "conversation"),
     ("departures", "conversation"),
@@ -19,6 +19,8 @@ pub(super) const OF_CONVERSATIONS: [(&str, &str); 12] = [
     ("bans", "conversation"),
     ("closings", "conversation"),
     ("pruned", "conversation"),
+    (VIEWS, "conversation"),
+    ("own_marks", "conversation"),
 ];
 
 /// Tables of which a row goes with its user.
@@ -31,14 +33,17 @@ pub(super) const OF_USERS: [(&str, &str); 3] = [
 /// The one of them that an older file lacks. It may have users who are in no conversation.
 pub(super) const SEEN: &str = "seen";
 
+/// Own views of participants, which an older file lacks too.
+pub(super) const VIEWS: &str = "views";
+
 /// Tables that are not taken: what is delivered by other means, and what belongs to a log that is
 /// gone.
 #[cfg(test)]
-pub(super) const LEFT: [&str; 3] = ["outbox", "entries", "erasing"];
+pub(super) const LEFT: [&str; 4] = ["outbox", "outbox_views", "entries", "erasing"];
 
 /// Tables that are made by statements of their own.
 #[cfg(test)]
-pub(super) const MADE: [&str; 3] = ["identity", "progress", "quarantine"];
+pub(super) const MADE: [&str; 4] = ["index_views", "identity", "progress", "quarantine"];
 
 /// Runs a statement made of names of tables and columns alone. How many rows it changed.
 pub(super) async fn execute(

@@ -15,8 +15,9 @@ use crate::protocol::Role;
 use crate::shard::file::snapshot;
 use crate::shard::file::store::Store;
 use crate::shard::file::store::tests::{
-    Written, advance, ban, banned, closed, config, created, deleted, edited, index, joined,
-    key_used, left, message, pruned, react, role, some_change, updated, with_key,
+    Written, advance, ban, banned, closed, config, created, deleted, edited, index, index_view,
+    joined, key_used, left, message, own_mark, pruned, react, role, some_change, updated, viewed,
+    with_key,
 };
 
 pub(super) fn identity(shards: u32) -> Identity {
@@ -165,6 +166,11 @@ pub(super) fn busy() -> (Vec<Record>, Vec<Record>) {
                 &format!("changes nothing {number}"),
                 false,
             ));
+        }
+        if number % 4 == 1 {
+            messages.push(viewed(&name, &one, 1, 1, START + number));
+            messages.push(index_view(&one, &name, 1, 1, START + number));
+            receipts.push(own_mark(&name, &one, 1, START + number));
         }
         receipts.push(advance(&name, START + 9, &one, 4, 2));
         receipts.push(react(&name, number * 3, &two, Some(128_077)));

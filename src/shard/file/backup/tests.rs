@@ -26,7 +26,11 @@ const CHANGED: [&str; 2] = [
 ];
 
 /// What participants may do, what was set, and what was deleted.
-const GOVERNED: [&str; 6] = [
+const GOVERNED: [&str; 9] = [
+    "SELECT conversation, participant, revision, ifnull(notify_after, 0), ifnull(pinned, 0), archived, at FROM views \
+        ORDER BY 1, 2",
+    "SELECT user, conversation, joined_seq, revision, ifnull(pinned, 0), archived FROM index_views ORDER BY 1, 2",
+    "SELECT conversation, participant, read_up_to, at FROM own_marks ORDER BY 1, 2",
     "SELECT x.conversation, x.seq, x.erased, ifnull(g.up_to, 0) FROM closings AS x \
         LEFT JOIN pruned AS g ON g.conversation = x.conversation ORDER BY 1",
     "SELECT conversation, participant, left_seq FROM departures WHERE conversation LIKE 'z%' ORDER BY 1, 2",

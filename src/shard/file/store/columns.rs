@@ -11,7 +11,7 @@ use crate::log::Stream;
 use crate::log::record::{Chain, Content, Fingerprint, Since, Tail};
 use crate::protocol::{Role, Settings, Whom};
 use crate::shard::file::apply::changes::Rank;
-use crate::shard::file::store::StoreError;
+use crate::shard::file::store::{StoreError, View};
 
 /// A number as SQLite holds it.
 pub(super) fn int(number: u64) -> i64 {
@@ -33,6 +33,18 @@ pub(super) fn optional(row: &SqliteRow, column: usize) -> Result<Option<u64>, St
 /// A small number.
 pub(super) fn small(row: &SqliteRow, column: usize) -> Result<u32, StoreError> {
     Ok(u32::try_from(number(row, column)?).unwrap_or(u32::MAX))
+}
+
+/// A participant's own view, from four columns; absent ones say that there is none.
+pub(super) fn own_view(row: &SqliteRow, column: usize) -> Result<View, StoreError> {
+    Ok(View {
+        revision: optional(row, column)?.unwrap_or_default(),
+        notify_after: optional(row, column + 1)?,
+        pinned: row.try_get(column + 2)?,
+        archived: row
+            .try_get::<Option<bool>, _>(column + 3)?
+            .unwrap_or_default(),
+    })
 }
 
 pub(super) fn seq(row: &SqliteRow, column: usize) -> Result<Seq, StoreError> {

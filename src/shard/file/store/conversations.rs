@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
 
 use crate::ids::{ConversationName, Seq, UserId};
 use crate::log::record::{EventKind, KeyUse};
@@ -11,7 +11,8 @@ use crate::protocol::direct;
 #[cfg(test)]
 use crate::shard::file::store::bans;
 use crate::shard::file::store::columns::{
-    fingerprint, int, number, offset, optional, optional_text, role, seq, settings, small, user,
+    fingerprint, int, number, offset, optional, optional_text, own_view, role, seq, settings,
+    small, user,
 };
 use crate::shard::file::store::shown::event;
 use crate::shard::file::store::{HeadRow, KEPT_MAX, Kept, Member, Store, StoreError};
@@ -21,6 +22,8 @@ const HEAD: &str = "SELECT title, admin, created, created_offset, created_by, cr
     EXISTS (SELECT 1 FROM closings AS x WHERE x.conversation = name) FROM conversations WHERE name = ?";
 
 const MEMBERS: &str = "SELECT participant, joined_seq, position, role, muted_until FROM participants WHERE conversation = ?";
+
+const VIEWS: &str = "SELECT participant, revision, notify_after, pinned, archived FROM views WHERE conversation = ?";
 
 const RECENT: &str =
     "SELECT seq, source FROM messages WHERE conversation = ? ORDER BY seq DESC LIMIT 200";
@@ -50,8 +53,9 @@ const LEFT_WITHIN_MAX: u32 = 1_000;
 
 /// These reads, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const READS: [&str; 8] = [
+pub(super) const READS: [&str; 9] = [
     HEAD,
+    VIEWS,
     MEMBERS,
     RECENT,
     DEPARTURE,
@@ -102,13 +106,14 @@ impl Store {
             });
         }
 
-        for message in self
-            .read(sqlx::query(RECENT).bind(name).fetch_all(&mut *moment))
+        for view in self
+            .read(sqlx::query(VIEWS).bind(name).fetch_all(&mut *moment))
             .await?
         {
-            head.recent.push((seq(&message, 0)?, user(&message, 1)?));
+            head.views.push((user(&view, 0)?, own_view(&view, 1)?));
         }
-        head.recent.reverse();
+
+        head.recent = self.recent(&mut moment, name).await?;
 
         // Asked for only where there are some: most conversations have none.
         if row.try_get(16)? {
@@ -133,6 +138,21 @@ impl Store {
         }
 
         Ok(Some(head))
+    }
+
+    /// The newest messages, oldest first.
+    async fn recent(
+        &self,
+        moment: &mut SqliteConnection,
+        name: &str,
+    ) -> Result<Vec<(Seq, UserId)>, StoreError> {
+        let query = sqlx::query(RECENT).bind(name);
+        let mut recent = Vec::new();
+        for message in self.read(query.fetch_all(moment)).await? {
+            recent.push((seq(&message, 0)?, user(&message, 1)?));
+        }
+        recent.reverse();
+        Ok(recent)
     }
 
     /// Seq of the user's last `left` there, whether or not they are in again.
@@ -221,6 +241,7 @@ fn head_row(row: &SqliteRow) -> Result<HeadRow, StoreError> {
         last_seq: seq(row, 8)?,
         last_created: number(row, 9)?,
         members: Vec::new(),
+        views: Vec::new(),
         recent: Vec::new(),
         data: optional_text(row, 10)?,
         settings: settings(row, 11)?,

@@ -8,12 +8,12 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use crate::ids::{ConversationName, MessageId, Offset, UserId};
-use crate::log::record::{IndexChange, KeyUse, OutboxPosition};
+use crate::log::record::{IndexChange, IndexView, KeyUse, OutboxPosition};
 use crate::protocol;
 use crate::shard::command::IndexItem;
 use crate::shard::file::store::columns::{
-    conversation, fingerprint, int, json, number, offset, optional, optional_text, role, seq,
-    settings, small, user,
+    conversation, fingerprint, int, json, number, offset, optional, optional_text, own_view, role,
+    seq, settings, small, user,
 };
 use crate::shard::file::store::shown::message;
 use crate::shard::file::store::{OutboxRow, Store, StoreError};
@@ -22,28 +22,59 @@ const PAGE: &str = "SELECT conversation, seq, joined, version FROM user_index \
     WHERE user = ? AND joined = 1 AND version < ? ORDER BY version DESC LIMIT ?";
 const SINCE: &str = "SELECT conversation, seq, joined, version FROM user_index \
     WHERE user = ? AND version > ? ORDER BY version LIMIT ?";
-const OUTBOX: &str = "SELECT \"offset\", idx, user, conversation, seq, joined, at, create_key, create_fingerprint \
-    FROM outbox WHERE (\"offset\", idx) > (?, ?) ORDER BY \"offset\", idx LIMIT ?";
+const OUTBOX: &str = "SELECT o.\"offset\", o.idx, o.user, o.conversation, o.seq, o.joined, o.at, o.create_key, \
+    o.create_fingerprint, v.revision, v.pinned, v.archived FROM outbox AS o \
+    LEFT JOIN outbox_views AS v ON v.\"offset\" = o.\"offset\" AND v.idx = o.idx \
+    WHERE (o.\"offset\", o.idx) > (?, ?) ORDER BY o.\"offset\", o.idx LIMIT ?";
+
+/// Up to where the reader counts as having read: what they said themselves, unless that is of an
+/// earlier membership, else their watermark, which begins at their join.
+macro_rules! own {
+    () => {
+        "iif(o.read_up_to >= p.joined_seq - 1, o.read_up_to, max(ifnull(w.read, 0), p.joined_seq))"
+    };
+}
+
 // Unread by arithmetic over dense numbers, not by visiting messages: all events since the
 // watermark, less those that are no messages, less one's own, less deleted ones of others. Each
-// count walks an index only.
-const SUMMARIES: &str = "SELECT asked.key, c.name, c.title, c.admin, c.created, c.last_seq, c.participants_count, \
-    c.last_seq - max(ifnull(w.read, 0), p.joined_seq) \
-    - (SELECT count(*) FROM events AS e WHERE e.conversation = c.name \
-        AND e.seq > max(ifnull(w.read, 0), p.joined_seq)) \
-    - (SELECT count(*) FROM messages AS o WHERE o.conversation = c.name AND o.source = ?2 \
-        AND o.seq > max(ifnull(w.read, 0), p.joined_seq)) \
+// count walks an index only. Of messages that mention somebody those after the watermark are
+// visited, until there are a thousand that mention the reader.
+const SUMMARIES: &str = concat!(
+    "SELECT asked.key, c.name, c.title, c.admin, c.created, c.last_seq, c.participants_count, \
+    max(c.last_seq - ",
+    own!(),
+    " \
+    - (SELECT count(*) FROM events AS e WHERE e.conversation = c.name AND e.seq > ",
+    own!(),
+    ") \
+    - (SELECT count(*) FROM messages AS x WHERE x.conversation = c.name AND x.source = ?2 \
+        AND x.seq > ",
+    own!(),
+    ") \
     - (SELECT count(*) FROM messages AS g INDEXED BY messages_deleted WHERE g.conversation = c.name \
-        AND g.deleted_by IS NOT NULL AND g.seq > max(ifnull(w.read, 0), p.joined_seq) AND g.source <> ?2), \
+        AND g.deleted_by IS NOT NULL AND g.seq > ",
+    own!(),
+    " AND g.source <> ?2), 0), \
     m.id, m.conversation, m.seq, m.source, m.text, m.reply_to, m.created, m.data, m.mentions, m.edited, m.deleted_by, \
-    m.changed_seq, p.role, p.muted_until, c.data, c.posts, c.adds, c.edit_window_s, c.typing, c.presence \
+    m.changed_seq, p.role, p.muted_until, c.data, c.posts, c.adds, c.edit_window_s, c.typing, c.presence, ",
+    own!(),
+    ", \
+    (SELECT count(*) FROM (SELECT 1 FROM messages AS n INDEXED BY messages_mentioning \
+        WHERE n.conversation = c.name AND n.mentions IS NOT NULL AND n.seq > ",
+    own!(),
+    " AND n.source <> ?2 \
+        AND EXISTS (SELECT 1 FROM json_each(n.mentions) AS named WHERE named.value = ?2) LIMIT ?3)), \
+    v.revision, v.notify_after, v.pinned, v.archived \
     FROM json_each(?1) AS asked \
     CROSS JOIN participants AS p ON p.conversation = asked.value AND p.participant = ?2 \
     CROSS JOIN conversations AS c ON c.name = p.conversation \
     LEFT JOIN watermarks AS w ON w.conversation = p.conversation AND w.participant = p.participant \
+    LEFT JOIN own_marks AS o ON o.conversation = p.conversation AND o.participant = p.participant \
+    LEFT JOIN views AS v ON v.conversation = p.conversation AND v.participant = p.participant \
     LEFT JOIN messages AS m ON m.rowid = \
         (SELECT x.rowid FROM messages AS x WHERE x.conversation = c.name AND x.deleted_by IS NULL \
-            ORDER BY x.seq DESC LIMIT 1)";
+            ORDER BY x.seq DESC LIMIT 1)"
+);
 
 /// Every read of this file, for the test that none of them scans a table.
 #[cfg(test)]
@@ -62,7 +93,8 @@ impl Store {
     ) -> Result<Vec<Option<protocol::ConversationItem>>, StoreError> {
         let query = sqlx::query(SUMMARIES)
             .bind(json(names)?)
-            .bind(reader.as_str());
+            .bind(reader.as_str())
+            .bind(protocol::UNREAD_MAX);
         // One moment of the file: nothing of a conversation after the reader was removed from it.
         let mut moment = self.read(self.readers().begin()).await?;
         let rows = self.read(query.fetch_all(&mut *moment)).await?;
@@ -186,6 +218,7 @@ fn summary(row: &SqliteRow, reader: &UserId) -> Result<protocol::ConversationIte
         my_muted_until: optional(row, 21)?,
         data: optional_text(row, 22)?.map(protocol::JsonObject::stored),
         settings: settings(row, 23)?,
+        own: Some(own_of(row)?),
     };
 
     let last_message = match row.try_get::<Option<&[u8]>, _>(8)? {
@@ -196,12 +229,22 @@ fn summary(row: &SqliteRow, reader: &UserId) -> Result<protocol::ConversationIte
         }),
         None => None,
     };
-    let unread = Some(small(row, 7)?.min(protocol::UNREAD_MAX));
-
     Ok(protocol::ConversationItem {
         conversation,
-        unread,
         last_message,
+    })
+}
+
+/// Likewise, the reader's own view.
+fn own_of(row: &SqliteRow) -> Result<protocol::OwnView, StoreError> {
+    let view = own_view(row, 30)?;
+    Ok(protocol::OwnView {
+        notify_after: view.notify_after,
+        pinned: view.pinned,
+        archived: view.archived,
+        read_up_to: seq(row, 28)?,
+        unread: small(row, 7)?.min(protocol::UNREAD_MAX),
+        unread_mentions: small(row, 29)?,
     })
 }
 
@@ -223,6 +266,14 @@ fn outbox_row(row: &SqliteRow) -> Result<OutboxRow, StoreError> {
         }),
         None => None,
     };
+    let view = match optional(row, 9)? {
+        Some(revision) => Some(IndexView {
+            revision,
+            pinned: row.try_get(10)?,
+            archived: row.try_get(11)?,
+        }),
+        None => None,
+    };
     Ok(OutboxRow {
         position: OutboxPosition {
             offset: offset(row, 0)?,
@@ -235,6 +286,7 @@ fn outbox_row(row: &SqliteRow) -> Result<OutboxRow, StoreError> {
             joined: row.try_get(5)?,
             at: number(row, 6)?,
             create_key,
+            view,
         },
     })
 }

@@ -30,6 +30,7 @@ mod write_content;
 mod write_members;
 mod write_messages;
 mod write_receipts;
+mod write_views;
 mod writer;
 
 mod handle;
@@ -59,5 +60,5 @@ pub(crate) use handle::Store;
 pub(crate) use history::Past;
 pub(crate) use rows::{
     ApplyEntry, Counted, HeadRow, HeldMessage, HistoryRead, KEPT_MAX, Kept, KeptEntry, KeyRow,
-    Located, Marks, Member, OutboxRow, ShownMessage, UsedKey,
+    Located, Marks, Member, OutboxRow, ShownMessage, UsedKey, View,
 };

@@ -12,7 +12,9 @@ use crate::shard::file::store::columns::{
 };
 use crate::shard::file::store::{Located, Marks, Store, StoreError};
 
-const MARKS: &str = "SELECT participant, delivered, read FROM watermarks WHERE conversation = ?";
+const MARKS: &str = "SELECT w.participant, w.delivered, w.read, o.read_up_to FROM watermarks AS w \
+    LEFT JOIN own_marks AS o ON o.conversation = w.conversation AND o.participant = w.participant \
+    WHERE w.conversation = ?";
 const REACTIONS: &str = "SELECT r.message_id, r.participant, r.reaction FROM json_each(?1) AS asked \
     CROSS JOIN reactions AS r ON r.message_id = unhex(asked.value)";
 const PAGE: &str = "SELECT p.participant, ifnull(w.delivered, 0), max(ifnull(w.read, 0), p.joined_seq) \
@@ -67,6 +69,7 @@ impl Store {
                 user: user(row, 0)?,
                 delivered: seq(row, 1)?,
                 read: seq(row, 2)?,
+                own: optional(row, 3)?.map(Seq),
             })
         };
         rows.iter().map(marks).collect()

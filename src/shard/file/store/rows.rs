@@ -35,6 +35,8 @@ pub(crate) struct HeadRow {
     pub last_created: u64,
     /// Current participants.
     pub members: Vec<Member>,
+    /// Own views of participants who have one.
+    pub views: Vec<(UserId, View)>,
     /// Seq and author of its newest messages, at most 200, ascending.
     pub recent: Vec<(Seq, UserId)>,
     /// A JSON object, compact.
@@ -80,6 +82,19 @@ pub(crate) struct Member {
     pub muted_until: Option<u64>,
 }
 
+/// What a participant set for themselves alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct View {
+    /// Number of its last change within the membership; 0 when there was none.
+    pub revision: u64,
+    /// Until when they want no notifications, unix milliseconds.
+    pub notify_after: Option<u64>,
+    /// Their place among those that they pinned.
+    pub pinned: Option<u32>,
+    /// Put away.
+    pub archived: bool,
+}
+
 /// The watermarks of one participant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Marks {
@@ -89,6 +104,8 @@ pub(crate) struct Marks {
     pub delivered: Seq,
     /// Read up to.
     pub read: Seq,
+    /// Up to where they count as having read, of those who once said so.
+    pub own: Option<Seq>,
 }
 
 /// What an idempotency key of a client made in a conversation.

@@ -15,6 +15,7 @@ const OUT: &str = "INSERT OR IGNORE INTO outbox (\"offset\", idx, user, conversa
 const DEPART: &str = "INSERT OR REPLACE INTO departures (conversation, participant, joined_seq, left_seq) \
     SELECT conversation, participant, 0, ? FROM participants WHERE conversation = ?";
 const LEAVE: &str = "DELETE FROM participants WHERE conversation = ?";
+const END_VIEWS: &str = "DELETE FROM views WHERE conversation = ?";
 const CLOSED: &str = "INSERT OR IGNORE INTO closings (conversation, seq, erased) VALUES (?, ?, 0)";
 const EMPTY: &str = "UPDATE conversations SET title = NULL, data = NULL, posts = 1, adds = 2, \
     edit_window_s = NULL, typing = 1, presence = 1, participants_count = 0, \
@@ -37,7 +38,8 @@ const ERASED: &str = "UPDATE closings SET erased = 1 WHERE conversation = ?";
 
 /// Statements that find rows, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const FINDING: [&str; 11] = [
+pub(super) const FINDING: [&str; 12] = [
+    END_VIEWS,
     OUT,
     DEPART,
     LEAVE,
@@ -87,6 +89,7 @@ fn close(script: &mut Script, closing: &ClosingRow) {
     });
     script.add(DEPART, |query| query.bind(seq).bind(name));
     script.add(LEAVE, |query| query.bind(name));
+    script.add(END_VIEWS, |query| query.bind(name));
     script.add(CLOSED, |query| query.bind(name).bind(seq));
     script.add(EMPTY, |query| query.bind(name));
 }

@@ -12,7 +12,7 @@ use crate::shard::file::store::remembered::Remembered;
 use crate::shard::file::store::script::{Multi, Script, Which, look_up};
 #[cfg(test)]
 use crate::shard::file::store::write_content::{EDIT, ERASE, PRUNE};
-use crate::shard::file::store::{write_closing, write_content, write_members};
+use crate::shard::file::store::{write_closing, write_content, write_members, write_views};
 
 pub(super) const LAST_SEQS: &str = "SELECT c.name, c.last_seq, EXISTS (SELECT 1 FROM closings AS x WHERE x.conversation = c.name) \
     FROM json_each(?1) AS asked \
@@ -124,6 +124,7 @@ pub(super) fn write(script: &mut Script, changes: &Changes) -> Vec<Which> {
     let messages = write_content::write(script, changes);
     write_events(script, changes);
     write_members::write(script, changes);
+    write_views::write(script, changes);
     write_closing::write(script, changes);
     write_keys(script, changes);
     write_indexes(script, changes);
@@ -213,6 +214,7 @@ fn write_keys(script: &mut Script, changes: &Changes) {
 }
 
 fn write_indexes(script: &mut Script, changes: &Changes) {
+    write_views::write_index(script, &changes.views_before);
     let index: Vec<_> = changes.index.values().collect();
     script.rows(&INDEX, &index, |query, (change, version)| {
         query
@@ -223,6 +225,10 @@ fn write_indexes(script: &mut Script, changes: &Changes) {
             .bind(int(version.0))
             .bind(int(change.at))
     });
+
+    write_views::end_index(script, changes);
+    write_views::write_index(script, &changes.views_after);
+    write_views::write_outbox(script, changes);
 
     if let Some(upto) = changes.outbox_upto {
         let Offset(offset) = upto.offset;

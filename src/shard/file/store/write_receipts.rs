@@ -4,21 +4,29 @@ use std::collections::BTreeSet;
 
 use sqlx::SqliteConnection;
 
+use crate::ids::Seq;
 use crate::shard::file::apply::Clockwork;
 use crate::shard::file::apply::receipts::{Known, Part, Participant, Watermarks};
 use crate::shard::file::store::StoreError;
-use crate::shard::file::store::columns::{conversation, int, json, number, seq, user};
+use crate::shard::file::store::columns::{conversation, int, json, number, optional, seq, user};
 use crate::shard::file::store::remembered::Remembered;
 use crate::shard::file::store::script::{Multi, Script, look_up};
 use crate::shard::file::store::write_closing::ROWS;
 
 pub(super) const WATERMARKS: &str = "SELECT w.conversation, w.participant, w.delivered, w.read, w.delivered_at, \
-    w.read_at FROM json_each(?1) AS asked CROSS JOIN watermarks AS w \
-    ON w.conversation = (asked.value ->> 0) AND w.participant = (asked.value ->> 1)";
+    w.read_at, o.read_up_to, o.at FROM json_each(?1) AS asked CROSS JOIN watermarks AS w \
+    ON w.conversation = (asked.value ->> 0) AND w.participant = (asked.value ->> 1) \
+    LEFT JOIN own_marks AS o ON o.conversation = w.conversation AND o.participant = w.participant";
 
 const WATERMARK: Multi = Multi {
     head: "INSERT OR REPLACE INTO watermarks (conversation, participant, delivered, read, delivered_at, read_at)",
     row: "(?, ?, ?, ?, ?, ?)",
+    tail: "",
+};
+// Whoever has one has a row of watermarks too.
+const OWN: Multi = Multi {
+    head: "INSERT OR REPLACE INTO own_marks (conversation, participant, read_up_to, at)",
+    row: "(?, ?, ?, ?)",
     tail: "",
 };
 const ADVANCE: Multi = Multi {
@@ -55,6 +63,7 @@ const TAKE_BACK: Multi = Multi {
 };
 
 const ERASE_WATERMARKS: &str = "DELETE FROM watermarks WHERE conversation = ?";
+const ERASE_OWN: &str = "DELETE FROM own_marks WHERE conversation = ?";
 const ERASE_ADVANCES: &str = "DELETE FROM advances WHERE (conversation, participant, kind, upto_seq) IN (\
     SELECT a.conversation, a.participant, a.kind, a.upto_seq FROM advances AS a WHERE a.conversation = ? \
     ORDER BY a.participant, a.kind, a.upto_seq LIMIT ?)";
@@ -66,7 +75,8 @@ const ERASE_REACTIONS: &str = "DELETE FROM reactions WHERE (message_id, particip
 #[cfg(test)]
 pub(super) const FINDING: [Multi; 3] = [REPLACED, FOLD, TAKE_BACK];
 #[cfg(test)]
-pub(super) const DELETING: [&str; 3] = [ERASE_WATERMARKS, ERASE_ADVANCES, ERASE_REACTIONS];
+pub(super) const DELETING: [&str; 4] =
+    [ERASE_WATERMARKS, ERASE_OWN, ERASE_ADVANCES, ERASE_REACTIONS];
 
 /// Watermarks written lately.
 pub(super) type Marks = Remembered<Participant, Watermarks>;
@@ -101,6 +111,7 @@ pub(super) async fn known(
             read: seq(&row, 3)?,
             delivered_at: number(&row, 4)?,
             read_at: number(&row, 5)?,
+            own: optional(&row, 6)?.map(Seq).zip(optional(&row, 7)?),
         };
         known
             .watermarks
@@ -121,6 +132,18 @@ pub(super) fn write(script: &mut Script, part: &Part) {
             .bind(int(marks.read.0))
             .bind(int(marks.delivered_at))
             .bind(int(marks.read_at))
+    });
+
+    let own: Vec<_> = watermarks
+        .iter()
+        .filter_map(|(who, marks)| Some((who, marks.own?)))
+        .collect();
+    script.rows(&OWN, &own, |query, ((name, who), (upto, at))| {
+        query
+            .bind(name.as_str())
+            .bind(who.as_str())
+            .bind(int(upto.0))
+            .bind(int(*at))
     });
 
     let replaced: Vec<_> = part.replaced.iter().collect();
@@ -158,7 +181,9 @@ pub(super) fn write(script: &mut Script, part: &Part) {
 
     if let Some(name) = &part.erased {
         let name = name.as_str();
-        script.add(ERASE_WATERMARKS, |query| query.bind(name));
+        for statement in [ERASE_WATERMARKS, ERASE_OWN] {
+            script.add(statement, |query| query.bind(name));
+        }
         for statement in [ERASE_ADVANCES, ERASE_REACTIONS] {
             script.add(statement, |query| query.bind(name).bind(ROWS));
         }

@@ -160,7 +160,7 @@ async fn a_deletion_leaves_the_place_and_nothing_of_what_was_said() {
             "{round}"
         );
         assert_eq!(
-            bench.view("c", "bob").await.expect("in").last_seq,
+            bench.events("c", "bob").await.last().expect("events").seq,
             Seq(5),
             "{round}"
         );

@@ -117,6 +117,7 @@ async fn a_look_up_that_comes_back_while_the_log_is_stalled_decides_nothing() {
         joined: true,
         at: START,
         create_key: None,
+        view: None,
     }])));
     counts_as_stalled(&bench).await;
 

@@ -41,7 +41,7 @@ impl Head {
         (self.title, self.data) = (None, None);
         self.settings = Settings::default();
         (self.recent, self.banned) = (VecDeque::new(), BTreeSet::new());
-        self.gone = BTreeMap::new();
+        (self.gone, self.views) = (BTreeMap::new(), BTreeMap::new());
         if let Some(key) = &mut self.create_key {
             key.fingerprint = ANY_REQUEST;
         }

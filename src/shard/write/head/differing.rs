@@ -42,6 +42,7 @@ impl Head {
             ("who is banned", self.banned == file.banned),
             ("that it is closed", self.closed == file.closed),
             ("who left as a reader or muted", gone),
+            ("participants' own views", self.views == file.views),
             ("its newest messages", self.recent == file.recent),
             (
                 "its creation",

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::ids::{Offset, Seq, UserId};
 use crate::log::record::{Event, EventKind, KeyUse};
 use crate::protocol::{Patch, Role, Settings, direct};
-use crate::shard::file::store::{HeadRow, KEPT_MAX};
+use crate::shard::file::store::{HeadRow, KEPT_MAX, View};
 
 /// How many of the newest messages are kept with their authors, to know whom a watermark concerns.
 pub(in crate::shard) const RECENT_MAX: usize = 200;
@@ -73,6 +73,8 @@ pub(in crate::shard) struct Head {
     pub(in crate::shard) gone: BTreeMap<UserId, Gone>,
     /// It is of two.
     pub(in crate::shard) direct: bool,
+    /// What participants set for themselves alone, of those who did.
+    pub(in crate::shard) views: BTreeMap<UserId, View>,
     /// It is closed, and these took part then; its last event is that.
     pub(in crate::shard) closed: Option<BTreeSet<UserId>>,
 }
@@ -116,6 +118,7 @@ impl Head {
             banned: row.banned.into_iter().collect(),
             gone: gone.collect(),
             direct: row.direct,
+            views: row.views.into_iter().collect(),
             closed: row.closed.map(|users| users.into_iter().collect()),
         }
     }
@@ -150,6 +153,7 @@ impl Head {
             banned: BTreeSet::new(),
             gone: BTreeMap::new(),
             direct: direct::is_direct(&event.conversation),
+            views: BTreeMap::new(),
             closed: None,
         };
 
@@ -234,6 +238,7 @@ impl Head {
 
     fn leave(&mut self, seq: Seq, user: &UserId, (admin, banned): (Option<&UserId>, bool)) {
         let stood = self.participants.remove(user);
+        self.views.remove(user);
         if let Some(stood) = stood.filter(Standing::is_kept) {
             self.keep(seq, user, stood);
         }
@@ -293,6 +298,12 @@ impl Head {
     #[must_use]
     pub(in crate::shard) fn has(&self, user: &UserId) -> bool {
         self.participants.contains_key(user)
+    }
+
+    /// What a participant set for themselves alone.
+    #[must_use]
+    pub(in crate::shard) fn own_view(&self, user: &UserId) -> View {
+        self.views.get(user).copied().unwrap_or_default()
     }
 
     /// Whether someone may send, as far as that is for participants.

@@ -38,6 +38,7 @@ impl Head {
             my_muted_until: own.and_then(|own| own.muted(now_ms)),
             data: self.data.clone().map(JsonObject::stored),
             settings: self.settings,
+            own: None,
         }
     }
 

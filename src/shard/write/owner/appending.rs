@@ -99,16 +99,19 @@ impl Owner {
             let of = (change.user.clone(), change.conversation.clone());
             if let Some((seq, offset)) = self.index_recent.get(&of)
                 && *seq >= change.seq
+                && change.view.is_none()
             {
                 last = last.max(*offset);
                 continue;
             }
-            let (user, seq) = (change.user.clone(), change.seq);
+            let (user, seq, is_view) = (change.user.clone(), change.seq, change.view.is_some());
             let record = Record::Index(Arc::new(change));
             let offset = self.appenders.messages.decide(record.clone(), Vec::new());
             self.unapplied.push_back((offset, record));
             self.index_touched.insert(user, offset);
-            self.index_recent.insert(of, (seq, offset));
+            if !is_view {
+                self.index_recent.insert(of, (seq, offset));
+            }
             last = last.max(offset);
         }
 

@@ -2,7 +2,7 @@
 
 use crate::shard::write::head::Head;
 use crate::shard::write::owner::Owner;
-use crate::shard::write::owner::conversation::Known;
+use crate::shard::write::owner::conversation::{Known, Mark};
 use crate::shard::write::owner::input::{Completion, Looked};
 use crate::telemetry;
 
@@ -38,27 +38,12 @@ impl Owner {
             Ok(Looked::Marks(rows)) => {
                 let marks = rows
                     .into_iter()
-                    .map(|row| (row.user, (row.delivered, row.read)));
+                    .map(|row| (row.user.clone(), Mark::of(&row)));
                 state.marks = Some(marks.collect());
             }
-            Ok(Looked::Key(row)) => {
+            Ok(fact) => {
                 if let Some(work) = asker {
-                    work.facts.key = Some(row);
-                }
-            }
-            Ok(Looked::At(at)) => {
-                if let Some(work) = asker {
-                    work.facts.reply_to = Some(at);
-                }
-            }
-            Ok(Looked::Held(message)) => {
-                if let Some(work) = asker {
-                    work.facts.held = Some(message);
-                }
-            }
-            Ok(Looked::Later(is_used)) => {
-                if let Some(work) = asker {
-                    work.facts.later = Some(is_used);
+                    work.facts.note(fact);
                 }
             }
             Err(error) => {

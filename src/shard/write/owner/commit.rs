@@ -1,6 +1,7 @@
 //! After the append: what a committed batch sets free, in the order of its records, and what
 //! becomes of those who waited for one that is not.
 
+use crate::ids::ConversationName;
 use crate::log::lane::Definite;
 use crate::log::record::{EventKind, Record, Tail};
 use crate::log::{PerStream, Stream};
@@ -96,6 +97,8 @@ impl Owner {
                 }
                 self.typing_ends(event);
             }
+            // A list is read anew; sessions are told by the conversation.
+            Record::Index(change) if change.view.is_some() => {}
             Record::Index(change) => {
                 let (conversation, seq, joined) =
                     (change.conversation.clone(), change.seq, change.joined);
@@ -111,27 +114,38 @@ impl Owner {
                 };
                 self.subscriptions.push_index(&change.user, &push);
             }
-            Record::Advances { conversation, .. } => {
-                for push in &decided.pushes {
-                    if let Push::Watermark {
-                        user,
-                        targets,
-                        read,
-                        ..
-                    } = push
-                    {
-                        let mut to = targets.clone();
-                        to.extend(read.then(|| user.clone()));
-                        self.subscriptions.push_to(conversation, push, Some(&to));
-                    }
-                }
-            }
+            Record::Advances { conversation, .. } => self.push_marks(conversation, &decided.pushes),
+            Record::Viewed(change) => self.push_marks(&change.conversation, &decided.pushes),
+            Record::OwnMark(mark) => self.push_marks(&mark.conversation, &decided.pushes),
             Record::Reaction { conversation, .. } => {
                 for push in &decided.pushes {
                     self.subscriptions.push_to(conversation, push, None);
                 }
             }
             _ => {}
+        }
+    }
+}
+
+impl Owner {
+    /// Pushes what is for certain users alone.
+    fn push_marks(&mut self, conversation: &ConversationName, pushes: &[Push]) {
+        for push in pushes {
+            let to = match push {
+                Push::Watermark {
+                    user,
+                    targets,
+                    read,
+                    ..
+                } => {
+                    let mut to = targets.clone();
+                    to.extend(read.then(|| user.clone()));
+                    to
+                }
+                Push::View { user, .. } => vec![user.clone()],
+                _ => continue,
+            };
+            self.subscriptions.push_to(conversation, push, Some(&to));
         }
     }
 }
@@ -174,5 +188,9 @@ fn is_closing(record: &Record) -> bool {
 
 /// Whether the outbox has rows of a record.
 fn has_rows(record: &Record) -> bool {
-    matches!(record, Record::Event(event) if event.kind.changes_members())
+    match record {
+        Record::Event(event) => event.kind.changes_members(),
+        Record::Viewed(_) => true,
+        _ => false,
+    }
 }

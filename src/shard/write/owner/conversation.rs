@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::ids::{Offset, Seq, UserId};
 use crate::log::PerStream;
 use crate::log::record::{Event, EventKind};
+use crate::shard::file::store::Marks;
 use crate::shard::write::head::Head;
 use crate::shard::write::owner::keys::UsedKey;
 use crate::shard::write::owner::piece::Work;
@@ -22,6 +23,27 @@ pub(super) enum Known {
     Head(Box<Head>),
 }
 
+/// How far a participant got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Mark {
+    pub(super) delivered: Seq,
+    /// As others are shown it.
+    pub(super) read: Seq,
+    /// Up to where they count as having read, if they ever said so.
+    pub(super) own: Option<Seq>,
+}
+
+impl Mark {
+    /// As the file has it.
+    pub(super) fn of(row: &Marks) -> Self {
+        Self {
+            delivered: row.delivered,
+            read: row.read,
+            own: row.own,
+        }
+    }
+}
+
 /// A conversation in memory.
 #[derive(Debug, Default)]
 pub(super) struct ConversationState {
@@ -33,12 +55,14 @@ pub(super) struct ConversationState {
     pub(super) tail: VecDeque<(Offset, Arc<Event>)>,
     /// Keys of clients, until they are applied.
     pub(super) keys: HashMap<(UserId, Arc<str>), UsedKey>,
-    /// Watermarks (delivered, read) by user, filled at the first receipt.
-    pub(super) marks: Option<HashMap<UserId, (Seq, Seq)>>,
+    /// Watermarks by user, filled at the first receipt.
+    pub(super) marks: Option<HashMap<UserId, Mark>>,
     /// Offset of the last change of its participants, or of what they may do.
     pub(super) members_changed: Offset,
     /// Offset of the last change of who is banned that is no event.
     pub(super) bans_touched: Offset,
+    /// Offset of the last change of somebody's own view.
+    pub(super) views_touched: Offset,
     /// Offsets of its last records in the receipts stream: any, and reactions.
     pub(super) receipts_touched: Offset,
     pub(super) reaction_touched: Offset,
@@ -65,6 +89,7 @@ impl ConversationState {
             && self.keys.is_empty()
             && self.receipts_touched <= applied.receipts
             && self.bans_touched <= applied.messages
+            && self.views_touched <= applied.messages
     }
 
     /// Its committed last seq: what is decided but not committed does not count.
@@ -138,6 +163,7 @@ impl ConversationState {
         known
             .find(|(offset, _)| *offset <= committed)
             .map_or(Offset(0), |(offset, _)| *offset)
+            .max(self.views_touched.min(committed))
     }
 }
 

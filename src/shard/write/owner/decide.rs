@@ -80,6 +80,8 @@ impl Owner {
                 deleted,
                 ..
             } => self.decide_react(name, (*id, *deleted), user, *reaction),
+            Write::View(set) => self.decide_view(name, set),
+            Write::OwnMark(set) => self.decide_own_mark(name, set),
             Write::Index(_) => Verdict::Rests(Offset(0), Ok(Accepted::Done(Done::Indexed))),
         }
     }

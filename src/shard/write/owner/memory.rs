@@ -84,6 +84,7 @@ impl ConversationState {
                 (head.participants.len() + head.gone.len()) * PARTICIPANT_BYTES
                     + (head.recent.len()
                         + head.banned.len()
+                        + head.views.len()
                         + head.closed.as_ref().map_or(0, BTreeSet::len))
                         * RECENT_BYTES
                     + head.data.as_ref().map_or(0, |data| data.len())

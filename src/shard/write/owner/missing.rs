@@ -13,7 +13,8 @@ use crate::shard::write::owner::write::Write;
 impl Owner {
     /// A receipt goes into the other stream, and would stay there when its author's joining is
     /// taken back: it is decided when that is committed. Likewise a reaction when the deletion of
-    /// its message is. The offset to wait for.
+    /// its message is, and what moves a mark while somebody's own view is on its way: the sessions
+    /// are told of both at once. The offset to wait for.
     pub(super) fn receipt_waits(&self, name: &ConversationName, write: &Write) -> Option<Offset> {
         let (state, user) = (self.conversations.get(name)?, write.receipt_of()?);
         let committed = self.appenders.messages.committed().offset;
@@ -27,7 +28,12 @@ impl Owner {
         let deletion = deletion
             .map(|(offset, _)| *offset)
             .filter(|offset| *offset > committed);
-        state.standing_changes(user, committed).max(deletion)
+        let viewed = Some(state.views_touched)
+            .filter(|offset| *offset > committed && !matches!(write, Write::React { .. }));
+        state
+            .standing_changes(user, committed)
+            .max(deletion)
+            .max(viewed)
     }
 
     /// What must be looked up before this write can be decided.
@@ -72,7 +78,9 @@ impl Owner {
                     .or_else(|| asks.then_some(Lookup::Held(id)))
             }
             Write::Resubmit(event) => self.missing_of_orphan(state, event, facts),
-            Write::Read { .. } if state.head().is_some() && state.marks.is_none() => {
+            Write::Read { .. } | Write::OwnMark(_) | Write::View(_)
+                if state.head().is_some() && state.marks.is_none() =>
+            {
                 Some(Lookup::Marks)
             }
             _ => None,

@@ -18,6 +18,7 @@ mod memory;
 mod messages;
 mod parking;
 mod sought;
+mod views;
 
 mod state;
 

@@ -5,7 +5,7 @@ use tokio::sync::oneshot;
 use crate::ids::{Seq, UserId};
 use crate::problem::Problem;
 use crate::shard::file::store::{HeldMessage, KeyRow, Located};
-use crate::shard::write::owner::input::{Admission, Asked, Ticket, Want};
+use crate::shard::write::owner::input::{Admission, Asked, Looked, Ticket, Want};
 use crate::shard::write::subscriptions::Subscriber;
 
 /// One thing asked of a conversation, waiting for its turn.
@@ -28,6 +28,20 @@ pub(in crate::shard) struct Facts {
     pub(super) held: Option<Option<HeldMessage>>,
     /// Whether a later message of the same socket was written.
     pub(super) later: Option<bool>,
+}
+
+impl Facts {
+    /// Takes in what a look-up brought.
+    pub(super) fn note(&mut self, looked: Looked) {
+        match looked {
+            Looked::Key(row) => self.key = Some(row),
+            Looked::At(at) => self.reply_to = Some(at),
+            Looked::Held(message) => self.held = Some(message),
+            Looked::Later(is_used) => self.later = Some(is_used),
+            // They are of the conversation.
+            Looked::Head(_) | Looked::Marks(_) => {}
+        }
+    }
 }
 
 /// One piece of work.

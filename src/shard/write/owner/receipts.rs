@@ -10,6 +10,7 @@ use crate::shard::write::owner::conversation::Known;
 use crate::shard::write::owner::decide::{Verdict, message_unknown};
 use crate::shard::write::owner::input::Accepted;
 use crate::shard::write::owner::piece::WorkKind;
+use crate::shard::write::owner::views::own_push;
 use crate::telemetry;
 
 /// Delivered marks gathered per shard; more are shed.
@@ -42,23 +43,28 @@ impl Owner {
             .get_or_insert_default()
             .entry(user.clone())
             .or_default();
-        let read = mark.1.max(standing.joined);
-
-        if seq <= read {
+        let read = mark.read_since(standing.joined);
+        let delivered = if seq > mark.delivered { seq } else { Seq(0) };
+        let (moves_shown, moves_own) = mark.read_to(seq, standing.joined);
+        if !moves_shown && !moves_own {
             return Verdict::Rests(state.receipts_touched, Ok(Accepted::Done(Done::Marked)));
         }
 
-        let delivered = if seq > mark.0 { seq } else { Seq(0) };
-        *mark = (mark.0.max(seq), seq);
-        let push = Push::Watermark {
-            conversation: name.clone(),
-            user: user.clone(),
-            read: true,
-            up_to: seq,
-            ts: now_ms,
-            targets: senders_between(head, read, seq, user),
-            origin,
-        };
+        let mut pushes = Vec::new();
+        if moves_shown {
+            pushes.push(Push::Watermark {
+                conversation: name.clone(),
+                user: user.clone(),
+                read: true,
+                up_to: seq,
+                ts: now_ms,
+                targets: senders_between(head, read, seq, user),
+                origin,
+            });
+        }
+        if moves_own {
+            pushes.push(own_push(head, name, (user, seq)));
+        }
 
         let advance = Advance {
             user: user.clone(),
@@ -70,7 +76,7 @@ impl Owner {
             ts: now_ms,
             advances: vec![advance],
         };
-        let offset = self.appenders.receipts.decide(record, vec![push]);
+        let offset = self.appenders.receipts.decide(record, pushes);
         state.receipts_touched = offset;
         Verdict::Written(offset, Accepted::Done(Done::Marked))
     }
@@ -196,11 +202,11 @@ impl Owner {
                 continue;
             }
             let mark = marks.entry(user.clone()).or_default();
-            if up_to <= mark.0 {
+            if up_to <= mark.delivered {
                 continue;
             }
-            let targets = senders_between(head, mark.0, up_to, user);
-            mark.0 = up_to;
+            let targets = senders_between(head, mark.delivered, up_to, user);
+            mark.delivered = up_to;
             advances.push(Advance {
                 user: user.clone(),
                 delivered: up_to,

@@ -64,6 +64,7 @@ impl Owner {
             state.keys.retain(|_, used| used.offset <= committed);
             state.members_changed = state.members_changed.min(committed);
             state.bans_touched = state.bans_touched.min(committed);
+            state.views_touched = state.views_touched.min(committed);
             state.weigh(&mut self.heads_taken);
         }
 
@@ -75,8 +76,10 @@ impl Owner {
         for (offset, record) in &self.unapplied {
             if let Record::Index(change) = record {
                 self.index_touched.insert(change.user.clone(), *offset);
-                let of = (change.user.clone(), change.conversation.clone());
-                self.index_recent.insert(of, (change.seq, *offset));
+                if change.view.is_none() {
+                    let of = (change.user.clone(), change.conversation.clone());
+                    self.index_recent.insert(of, (change.seq, *offset));
+                }
             }
         }
         self.fill_floor.messages = committed;

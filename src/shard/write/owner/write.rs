@@ -6,7 +6,8 @@ use crate::ids::{ConversationName, IdempotencyKey, MessageId, Seq, SessionId, Us
 use crate::log::Stream;
 use crate::log::record::{Event, IndexChange};
 use crate::shard::command::{
-    Add, Ban, Close, Create, Delete, Edit, Remove, Send, SetParticipant, Unban, Update,
+    Add, Ban, Close, Create, Delete, Edit, Remove, Send, SetOwnMark, SetParticipant, SetView,
+    Unban, Update,
 };
 
 /// A write as the loop takes it: names resolved.
@@ -21,6 +22,8 @@ pub(in crate::shard) enum Write {
     Set(SetParticipant),
     Ban(Ban),
     Unban(Unban),
+    View(SetView),
+    OwnMark(SetOwnMark),
     Read {
         conversation: ConversationName,
         seq: Seq,
@@ -63,6 +66,8 @@ impl Write {
             Self::Set(set) => Some(&set.conversation),
             Self::Ban(ban) => Some(&ban.conversation),
             Self::Unban(unban) => Some(&unban.conversation),
+            Self::View(set) => Some(&set.conversation),
+            Self::OwnMark(set) => Some(&set.conversation),
             Self::Read { conversation, .. }
             | Self::React { conversation, .. }
             | Self::Erase { conversation, .. } => Some(conversation),
@@ -75,7 +80,7 @@ impl Write {
     /// Into which stream its record goes.
     pub(super) fn stream(&self) -> Stream {
         match self {
-            Self::Read { .. } | Self::React { .. } => Stream::Receipts,
+            Self::Read { .. } | Self::React { .. } | Self::OwnMark(_) => Stream::Receipts,
             Self::Erase { step, .. } => step.stream(),
             _ => Stream::Messages,
         }
@@ -85,6 +90,7 @@ impl Write {
     pub(super) fn receipt_of(&self) -> Option<&UserId> {
         match self {
             Self::Read { user, .. } | Self::React { user, .. } => Some(user),
+            Self::OwnMark(set) => Some(&set.by),
             _ => None,
         }
     }

@@ -55,7 +55,7 @@ impl Author {
         let seq = self.seqs[place];
         self.number += 1;
 
-        let record = match self.dice.random_range(0..32) {
+        let record = match self.dice.random_range(0..36) {
             _ if seq == 1 => created(name, &[who, "erin"], at),
             0 => joined(name, seq, who, &[other, "frank"]),
             1 | 2 => left(
@@ -140,6 +140,16 @@ impl Author {
                 self.seqs[place] -= 1;
                 erased(name, at.is_multiple_of(3), at)
             }
+            32 | 33 => {
+                self.seqs[place] -= 1;
+                let revision = self.dice.random_range(1..5);
+                viewed(name, other, self.dice.random_range(1..9), revision, at)
+            }
+            34 | 35 => {
+                self.seqs[place] -= 1;
+                let revision = self.dice.random_range(1..5);
+                index_view(who, name, self.dice.random_range(1..9), revision, at)
+            }
             // A number used before: the id is taken.
             7 => message(name, seq, who, self.number / 2, at),
             _ => message(name, seq, who, self.number, at),
@@ -161,7 +171,7 @@ impl Author {
 
         let near =
             |author: &mut Self| (author.number + author.dice.random_range(0..6)).saturating_sub(3);
-        match self.dice.random_range(0..12) {
+        match self.dice.random_range(0..14) {
             10 if self.dice.random_range(0..3) == 0 => erased(name, at.is_multiple_of(2), at),
             0 => react(
                 name,
@@ -175,6 +185,7 @@ impl Author {
                 ts: at,
             },
             1 => react(name, self.dice.random_range(0..5), who, None),
+            12 | 13 => own_mark(name, who, near(self), at),
             2 => unreadable(),
             3 => advance(name, at, who, near(self), 0),
             4 => advance(name, at, who, 0, near(self)),

@@ -101,7 +101,7 @@ async fn a_file_of_the_version_before_is_migrated_and_has_its_digest_until_somet
         .summaries(&[conversation("c")], &user("alice"))
         .await
         .expect("reads");
-    assert_eq!(items[0].as_ref().and_then(|item| item.unread), Some(0));
+    assert_eq!(items[0].as_ref().and_then(|item| item.unread()), Some(0));
     // As the version before would find it.
     let known = "d5812ae8";
     let digest: String = store

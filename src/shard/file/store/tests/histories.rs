@@ -120,7 +120,7 @@ async fn summaries_count_what_others_wrote_after_the_reader_read_or_joined() {
             "only participants see it"
         );
         let item = items[1].as_ref().expect("a participant");
-        assert_eq!(item.unread, Some(unread), "{reader}");
+        assert_eq!(item.unread(), Some(unread), "{reader}");
         assert_eq!(
             (
                 item.conversation.last_seq,
@@ -139,7 +139,7 @@ async fn summaries_count_what_others_wrote_after_the_reader_read_or_joined() {
         .await
         .expect("reads");
     let empty = empty[0].as_ref().expect("a participant");
-    assert_eq!((empty.unread, &empty.last_message), (Some(0), &None));
+    assert_eq!((empty.unread(), &empty.last_message), (Some(0), &None));
 }
 
 #[tokio::test]
@@ -167,7 +167,7 @@ async fn unread_counts_to_a_thousand() {
         .await
         .expect("reads");
     assert_eq!(
-        items[0].as_ref().expect("a participant").unread,
+        items[0].as_ref().expect("a participant").unread(),
         Some(1_000)
     );
 }

@@ -48,6 +48,7 @@ mod plans;
 mod reactions;
 mod said;
 mod unread;
+mod viewed;
 mod watermarks;
 
 pub(crate) use closing::{closed, erased, pruned};
@@ -55,6 +56,7 @@ pub(crate) use former::file_of_the_version_before;
 pub(crate) use governing::{ban, banned, let_in, role, some_change, updated};
 use said::message_to;
 pub(crate) use said::{deleted, edited, key_used, message};
+pub(crate) use viewed::{index_view, own_mark, viewed};
 
 /// A stream as an owner writes it.
 #[derive(Debug, Clone, Default)]
@@ -182,6 +184,7 @@ pub(crate) fn index(
         joined,
         at,
         create_key,
+        view: None,
     }))
 }
 

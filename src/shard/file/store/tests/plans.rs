@@ -8,7 +8,7 @@ async fn no_statement_scans_a_table() {
     let store = open(folder.path(), "s3.db").await;
     let mut reader = store.readers().acquire().await.expect("a reader");
     let mut statements: Vec<String> = Vec::new();
-    let more: [&[&str]; 10] = [
+    let more: [&[&str]; 11] = [
         &audit::READS,
         &conversations::READS,
         &keys::READS,
@@ -19,6 +19,7 @@ async fn no_statement_scans_a_table() {
         &erasure::READS,
         &write_closing::FINDING,
         &write_receipts::DELETING,
+        &write_views::DELETING,
     ];
 
     let reads = messages::READS.iter().chain(&more).copied().flatten();
@@ -39,6 +40,7 @@ async fn no_statement_scans_a_table() {
             .iter()
             .chain(&write_members::FINDING)
             .chain(&write_receipts::FINDING)
+            .chain(&write_views::FINDING)
             .map(|multi| multi.text(4)),
     );
 

@@ -1,6 +1,6 @@
 //! What lists show of conversations in which messages were edited and deleted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 
@@ -25,7 +25,8 @@ async fn a_list_shows_the_newest_message_that_is_not_deleted() {
             .await
             .expect("reads");
         let item = items[0].clone().expect("a participant");
-        (item.last_message.map(|last| last.core.text), item.unread)
+        let unread = item.unread();
+        (item.last_message.map(|last| last.core.text), unread)
     };
 
     store
@@ -46,17 +47,42 @@ async fn a_list_shows_the_newest_message_that_is_not_deleted() {
 struct Model {
     /// Source of each message that is not deleted, by seq.
     messages: BTreeMap<u64, &'static str>,
+    /// Of those that mention bob.
+    mentioning: BTreeSet<u64>,
+    /// Up to where each counts as having read.
     read: BTreeMap<&'static str, u64>,
 }
 
 impl Model {
     fn unread(&self, reader: &str) -> u32 {
-        let after = self.read.get(reader).copied().unwrap_or(1).max(1);
+        let after = self.read.get(reader).copied().unwrap_or(1);
         let others = self
             .messages
             .range(after + 1..)
             .filter(|(_, source)| **source != reader);
         u32::try_from(others.count()).expect("few")
+    }
+
+    /// A read, or that they say so themselves.
+    fn receipt(&mut self, who: &'static str, to: u64, says_so: bool, at: u64) -> Record {
+        let read = self.read.entry(who).or_insert(1);
+        if says_so {
+            *read = to;
+            own_mark("c", who, to, at)
+        } else {
+            *read = to.max(*read);
+            advance("c", at, who, to, to)
+        }
+    }
+
+    fn unread_mentions(&self, reader: &str) -> u32 {
+        let after = self.read.get(reader).copied().unwrap_or(1);
+        let mentioning = self.mentioning.range(after + 1..);
+        let counts = |seq: &&u64| {
+            let source = self.messages.get(*seq);
+            reader == "bob" && source.is_some_and(|source| *source != "bob")
+        };
+        u32::try_from(mentioning.filter(counts).count()).expect("few")
     }
 }
 
@@ -78,7 +104,11 @@ async fn unread_is_exact_after_any_sequence_of_messages_edits_deletions_and_read
                 .copied()
                 .filter(|_| dice.random_range(0..2) == 0);
             let record = match (known, dice.random_range(0..3)) {
-                (Some(number), 0) => edited("c", seq, "alice", (number, of), "edited"),
+                // It mentions bob from then on, if it is there.
+                (Some(number), 0) => {
+                    model.mentioning.insert(of);
+                    edited("c", seq, "alice", (number, of), "edited")
+                }
                 (Some(number), _) => {
                     model.messages.remove(&of);
                     deleted("c", seq, "alice", (number, of))
@@ -91,11 +121,9 @@ async fn unread_is_exact_after_any_sequence_of_messages_edits_deletions_and_read
             };
             streams.messages.entry(&[record]);
             if dice.random_range(0..6) == 0 {
-                let read = model.read.entry(who).or_default();
-                *read = dice.random_range(1..=seq).max(*read);
-                streams
-                    .receipts
-                    .entry(&[advance("c", START + seq, who, *read, *read)]);
+                let to = dice.random_range(1..=seq);
+                let record = model.receipt(who, to, dice.random_range(0..3) == 0, START + seq);
+                streams.receipts.entry(&[record]);
             }
         }
         for (stream, written) in streams {
@@ -106,8 +134,15 @@ async fn unread_is_exact_after_any_sequence_of_messages_edits_deletions_and_read
                 .summaries(&[conversation("c")], &user(reader))
                 .await
                 .expect("reads");
-            let unread = items[0].as_ref().expect("a participant").unread;
+            let unread = items[0].as_ref().expect("a participant").unread();
             assert_eq!(unread, Some(model.unread(reader)), "{reader} {seed}");
+            let own = items[0].as_ref().and_then(|item| item.conversation.own);
+            let mentions = own.map(|own| own.unread_mentions);
+            assert_eq!(
+                mentions,
+                Some(model.unread_mentions(reader)),
+                "{reader} {seed}"
+            );
         }
     }
 }

@@ -43,7 +43,8 @@ async fn watermarks_never_go_back_and_reading_delivers() {
         [Marks {
             user: user("bob"),
             delivered: Seq(4),
-            read: Seq(4)
+            read: Seq(4),
+            own: None
         }]
     );
 
@@ -227,7 +228,8 @@ async fn a_clock_that_was_ahead_once_makes_no_time_of_a_receipt_less_exact_and_s
             [Marks {
                 user: user("bob"),
                 delivered: Seq(7),
-                read: Seq(7)
+                read: Seq(7),
+                own: None
             }]
         );
         let rows = sqlx::query("SELECT kind, upto_seq FROM advances ORDER BY kind, upto_seq")
