@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::config::values;
 use crate::node::session;
+use crate::protocol::Retention;
 use crate::shard;
 use crate::shard::file::{store, worker};
 
@@ -70,6 +71,14 @@ pub struct ShardSettings {
     /// most.
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = values::size)]
     pub heads_bytes: u64,
+    /// How long messages and events are kept where their conversation does not say it; without it
+    /// for ever.
+    #[arg(long, value_name = "DURATION", value_parser = values::retention)]
+    pub retention_default: Option<u32>,
+    /// How long they are kept at most, whatever their conversation says; without it there is no
+    /// limit.
+    #[arg(long, value_name = "DURATION", value_parser = values::retention)]
+    pub retention_max: Option<u32>,
     /// Bytes of untrimmed log per shard; beyond it sends get 503.
     #[arg(long, value_name = "SIZE", default_value = "128MiB", value_parser = values::size)]
     pub stream_cap: u64,
@@ -129,6 +138,11 @@ impl ShardSettings {
             },
             queue_max: self.shard_queue,
             heads_max: self.heads,
+            retention: Retention {
+                default_s: self.retention_default,
+                max_s: self.retention_max,
+            },
+            retention_every: Duration::from_secs(10),
             heads_bytes_max: self.heads_bytes,
             common: shard::Common::default(),
             stream_bytes_max: self.stream_cap,

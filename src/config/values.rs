@@ -103,6 +103,15 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// How long something is kept: whole seconds.
+pub(super) fn retention(text: &str) -> Result<u32, String> {
+    let kept = duration(text)?;
+    let seconds = u32::try_from(kept.as_secs()).ok();
+    seconds
+        .filter(|seconds| Duration::from_secs(u64::from(*seconds)) == kept)
+        .ok_or_else(|| "must be whole seconds".to_owned())
+}
+
 /// A duration, or `0` for never.
 pub(super) fn duration_or_never(text: &str) -> Result<Duration, String> {
     if text == "0" {

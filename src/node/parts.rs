@@ -84,6 +84,7 @@ pub(super) fn serve(
 
     let config = http::Config {
         requests_per_second: setup.config.requests_per_second,
+        retention: setup.config.shard.retention,
         burst: setup.config.request_burst,
         ..http::Config::new(setup.id.clone())
     };

@@ -3,12 +3,13 @@
 
 use std::borrow::Cow;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator};
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ids::{ConversationName, Seq, UserId};
+use crate::protocol::direct;
 use crate::protocol::limits::{
     NAMES_PER_REQUEST_MAX, PARTICIPANTS_SHOWN_MAX, PINNED_MAX, TITLE_BYTES_MAX, UNREAD_MAX,
 };
@@ -56,9 +57,27 @@ pub(crate) struct Conversation {
     /// What its admin set.
     #[serde(default)]
     pub settings: Settings,
+    /// For how many seconds its messages and events are kept, by its settings and by what the
+    /// deployment says; null: for ever.
+    #[serde(default)]
+    #[schemars(schema_with = "seconds_or_null")]
+    pub retention_effective_s: Option<u32>,
+    /// The lowest seq that is still held; what was before it is gone. `last_seq` + 1 when nothing
+    /// is.
+    #[serde(default = "first")]
+    pub first_seq: Seq,
     /// The caller's own view of it: in the list, in what shows one, and where it is changed.
     #[serde(flatten)]
     pub own: Option<OwnView>,
+}
+
+/// Where nothing is gone.
+fn first() -> Seq {
+    Seq(1)
+}
+
+fn seconds_or_null(_generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": ["integer", "null"], "format": "int64", "minimum": 1})
 }
 
 /// A participant's own view of a conversation, which nobody else sees.
@@ -112,6 +131,8 @@ impl ConversationItem {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct PartialItem {
     pub name: ConversationName,
+    /// Told by the name.
+    pub direct: bool,
     pub title: (),
     pub admin: (),
     pub created: (),
@@ -121,6 +142,8 @@ pub(crate) struct PartialItem {
     pub my_muted_until: (),
     pub data: (),
     pub settings: (),
+    pub retention_effective_s: (),
+    pub first_seq: (),
     pub notify_after: (),
     pub pinned: (),
     pub archived: (),
@@ -144,6 +167,8 @@ impl PartialItem {
             my_muted_until,
             data,
             settings,
+            retention_effective_s,
+            first_seq,
             notify_after,
             pinned,
             archived,
@@ -151,8 +176,9 @@ impl PartialItem {
             unread,
             unread_mentions,
             last_message,
-        ] = [(); 16];
+        ] = [(); 18];
         Self {
+            direct: direct::is_direct(&name),
             name,
             title,
             admin,
@@ -163,6 +189,8 @@ impl PartialItem {
             my_muted_until,
             data,
             settings,
+            retention_effective_s,
+            first_seq,
             notify_after,
             pinned,
             archived,

@@ -217,6 +217,8 @@ pub(crate) enum GapReason {
     NotParticipant,
     /// The conversation was deleted; its last event follows.
     Closed,
+    /// The conversation keeps them no longer, and nobody has them any more.
+    Pruned,
 }
 
 /// A frame to a client.
@@ -276,6 +278,14 @@ pub(crate) enum ServerFrame<'a> {
         archived: bool,
         /// Up to where the user counts as having read.
         read_up_to: Seq,
+    },
+    /// Everything up to a seq is gone for good, for it is older than the conversation keeps its
+    /// events. At most once in 10 s for each conversation, and it may be missing.
+    Pruned {
+        /// Where.
+        conversation: &'a ConversationName,
+        /// The last seq that is gone.
+        up_to_seq: Seq,
     },
     /// A participant types. For other participants, and no part of the history.
     Typing {

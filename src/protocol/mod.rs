@@ -22,6 +22,7 @@ pub(crate) use participant::{Ban, BanBody, Participant, ParticipantBody, Role};
 pub(crate) use patch::Patch;
 pub(crate) use presence::{Presence, PresencePage};
 pub(crate) use receipt::{Reaction, Receipt, Watermark};
+pub(crate) use retention::Retention;
 pub(crate) use settings::{ChangedSettings, Settings, SettingsChange, SettingsGiven, Whom};
 
 pub(crate) mod direct;
@@ -41,6 +42,8 @@ mod participant;
 mod patch;
 
 mod settings;
+
+mod retention;
 
 pub(crate) mod policy;
 

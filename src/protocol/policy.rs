@@ -205,6 +205,7 @@ mod tests {
                     [(true, true), (true, false), (false, true), (false, false)]
                 {
                     all.push(Settings {
+                        retention_s: None,
                         post,
                         add,
                         typing,

@@ -1,5 +1,5 @@
-//! Settings of a conversation: who may write and add there, until when messages are edited, and
-//! whether others are told who types and who is there.
+//! Settings of a conversation: who may write and add there, until when messages are edited, for how
+//! long they are kept, and whether others are told who types and who is there.
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::Error;
@@ -11,6 +11,11 @@ use crate::protocol::whole;
 
 /// Longest edit window, in seconds: a hundred years.
 pub(crate) const EDIT_WINDOW_MAX_S: u32 = 3_153_600_000;
+
+/// Shortest and longest time for which a conversation keeps its events, in seconds: a minute, and a
+/// hundred years.
+pub(crate) const RETENTION_MIN_S: u32 = 60;
+pub(crate) const RETENTION_MAX_S: u32 = 3_153_600_000;
 
 /// To whom a setting lets something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +44,9 @@ pub(crate) struct Settings {
     pub typing: bool,
     /// Whether others are told who is there.
     pub presence: bool,
+    /// For how many seconds its messages and events are kept; null: as the deployment says.
+    #[schemars(schema_with = "retention_schema")]
+    pub retention_s: Option<u32>,
 }
 
 /// Those whose record says nothing have a default; clients get them all.
@@ -71,6 +79,7 @@ impl Default for Settings {
             edit_window_s: None,
             typing: true,
             presence: true,
+            retention_s: None,
         }
     }
 }
@@ -89,6 +98,8 @@ pub(crate) struct SettingsChange {
     pub typing: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub presence: Option<bool>,
+    #[serde(skip_serializing_if = "Patch::keeps")]
+    pub retention_s: Patch<Option<u32>>,
 }
 
 impl SettingsChange {
@@ -107,6 +118,7 @@ impl SettingsChange {
             edit_window_s: self.edit_window_s.but_for(&now.edit_window_s),
             typing: self.typing.filter(|typing| *typing != now.typing),
             presence: self.presence.filter(|presence| *presence != now.presence),
+            retention_s: self.retention_s.but_for(&now.retention_s),
         }
     }
 
@@ -116,12 +128,10 @@ impl SettingsChange {
         Self {
             post: later.post.or(self.post),
             add: later.add.or(self.add),
-            edit_window_s: match later.edit_window_s {
-                Patch::Keep => self.edit_window_s,
-                set @ Patch::Set(_) => set,
-            },
+            edit_window_s: last(self.edit_window_s, later.edit_window_s),
             typing: later.typing.or(self.typing),
             presence: later.presence.or(self.presence),
+            retention_s: last(self.retention_s, later.retention_s),
         }
     }
 
@@ -134,8 +144,17 @@ impl SettingsChange {
             edit_window_s: Patch::Set(settings.edit_window_s),
             typing: Some(settings.typing),
             presence: Some(settings.presence),
+            retention_s: Patch::Set(settings.retention_s),
         }
         .but_for(&Settings::default())
+    }
+}
+
+/// What two changes of one setting come to.
+fn last<T>(change: Patch<T>, later: Patch<T>) -> Patch<T> {
+    match later {
+        Patch::Keep => change,
+        set @ Patch::Set(_) => set,
     }
 }
 
@@ -153,6 +172,11 @@ impl Settings {
                 .unwrap_or(self.edit_window_s),
             typing: change.typing.unwrap_or(self.typing),
             presence: change.presence.unwrap_or(self.presence),
+            retention_s: change
+                .retention_s
+                .set()
+                .copied()
+                .unwrap_or(self.retention_s),
         }
     }
 }
@@ -182,6 +206,10 @@ pub(crate) struct SettingsGiven {
     #[serde(default, deserialize_with = "presence")]
     #[schemars(with = "bool")]
     pub presence: Option<bool>,
+    /// For how many seconds messages and events are kept; null: as the deployment says.
+    #[serde(default, deserialize_with = "retention")]
+    #[schemars(schema_with = "retention_schema")]
+    pub retention_s: Option<Option<u32>>,
 }
 
 impl SettingsGiven {
@@ -215,6 +243,10 @@ pub(crate) struct ChangedSettings {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(with = "bool")]
     pub presence: Option<bool>,
+    /// For how many seconds messages and events are kept from now on; null: as the deployment says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "retention_schema")]
+    pub retention_s: Option<Option<u32>>,
 }
 
 fn post<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Whom>, D::Error> {
@@ -254,6 +286,22 @@ fn window_schema(_generator: &mut SchemaGenerator) -> Schema {
     })
 }
 
+fn retention<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<u32>>, D::Error> {
+    let retention = named("settings.retention_s", whole::number_or_null(from))?;
+    if retention.is_some_and(|s| !(RETENTION_MIN_S..=RETENTION_MAX_S).contains(&s)) {
+        return Err(D::Error::custom(format_args!(
+            "settings.retention_s is null or a whole number from {RETENTION_MIN_S} to {RETENTION_MAX_S}"
+        )));
+    }
+    Ok(Some(retention))
+}
+
+fn retention_schema(_generator: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": ["integer", "null"], "format": "int64", "minimum": RETENTION_MIN_S, "maximum": RETENTION_MAX_S,
+    })
+}
+
 impl From<SettingsGiven> for SettingsChange {
     fn from(given: SettingsGiven) -> Self {
         Self {
@@ -262,6 +310,7 @@ impl From<SettingsGiven> for SettingsChange {
             edit_window_s: given.edit_window_s.map_or(Patch::Keep, Patch::Set),
             typing: given.typing,
             presence: given.presence,
+            retention_s: given.retention_s.map_or(Patch::Keep, Patch::Set),
         }
     }
 }
@@ -274,6 +323,7 @@ impl From<SettingsChange> for ChangedSettings {
             edit_window_s: change.edit_window_s.set().copied(),
             typing: change.typing,
             presence: change.presence,
+            retention_s: change.retention_s.set().copied(),
         }
     }
 }
@@ -287,9 +337,11 @@ mod tests {
     }
 
     #[test]
-    fn null_clears_the_edit_window_and_nothing_else() {
-        let change: SettingsChange = given(r#"{"edit_window_s":null}"#).expect("given").into();
+    fn null_clears_the_edit_window_and_the_retention_and_nothing_else() {
+        let both = r#"{"edit_window_s":null,"retention_s":null}"#;
+        let change: SettingsChange = given(both).expect("given").into();
         assert_eq!(change.edit_window_s, Patch::Set(None));
+        assert_eq!(change.retention_s, Patch::Set(None));
         assert!(SettingsChange::from(given("{}").expect("given")).is_empty());
         for name in ["post", "add", "typing", "presence"] {
             assert!(given(&format!(r#"{{"{name}":null}}"#)).is_err(), "{name}");
@@ -300,7 +352,9 @@ mod tests {
     fn what_is_no_setting_or_none_of_its_values_is_named() {
         for (text, named) in [
             (r#"{"history":"all"}"#, "history"),
-            (r#"{"retention_s":60}"#, "retention_s"),
+            (r#"{"retention_s":59}"#, "settings.retention_s"),
+            (r#"{"retention_s":3153600001}"#, "settings.retention_s"),
+            (r#"{"retention_s":"1h"}"#, "settings.retention_s"),
             (r#"{"post":"nobody"}"#, "settings.post"),
             (r#"{"edit_window_s":3153600001}"#, "edit_window_s"),
             (r#"{"edit_window_s":-1}"#, "edit_window_s"),
@@ -341,6 +395,7 @@ mod tests {
         let later = SettingsChange {
             edit_window_s: Patch::Set(None),
             presence: Some(false),
+            retention_s: Patch::Set(Some(60)),
             ..SettingsChange::default()
         };
         let both = now.with(&differs).with(&later);

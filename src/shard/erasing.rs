@@ -93,7 +93,11 @@ impl Inner {
     }
 
     /// Waits until the file has a record.
-    async fn in_file(&self, stream: Stream, offset: Offset) -> Result<(), ShardError> {
+    pub(in crate::shard) async fn in_file(
+        &self,
+        stream: Stream,
+        offset: Offset,
+    ) -> Result<(), ShardError> {
         let mut applied = self.applied(stream);
         let reached = applied.wait_for(|tail| tail.offset >= offset).await;
         reached.map(drop).map_err(|_closed| ShardError::NotOwner)

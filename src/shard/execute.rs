@@ -90,7 +90,7 @@ impl Inner {
     ) -> Result<Done, ShardError> {
         let Concerned { sender, indexes } = of;
         match accepted {
-            Accepted::Done(done) => Ok(done),
+            Accepted::Done(done) => Ok(self.told(done)),
             Accepted::SentAgain { conversation, seq } => {
                 let sender = sender
                     .ok_or_else(|| Problem::unavailable("the message cannot be read now; retry"))?;
@@ -120,7 +120,7 @@ impl Inner {
                 self.wait_for_lists(&indexes, (offset, users), deadline)
                     .await?;
                 Ok(Done::Created {
-                    conversation: view,
+                    conversation: self.retained(view),
                     replayed,
                 })
             }
@@ -137,7 +137,7 @@ impl Inner {
                     self.outbox_covers(&indexes, all, deadline.min(Instant::now() + INDEXES_WAIT))
                         .await;
                 }
-                Ok(done)
+                Ok(self.told(done))
             }
         }
     }
@@ -216,16 +216,11 @@ impl Inner {
             }
             Begun::React(react) => {
                 let (id, user, reaction) = (react.message_id, react.user, react.reaction);
-                let write = |Located {
-                                 conversation,
-                                 deleted,
-                                 ..
-                             }| Write::React {
-                    conversation,
+                let write = |at| Write::React {
+                    at,
                     id,
                     user,
                     reaction,
-                    deleted,
                 };
                 self.receipt(id, deadline, write).await
             }

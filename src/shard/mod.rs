@@ -36,6 +36,8 @@ mod execute;
 
 mod erasing;
 
+mod retention;
+
 mod giving;
 
 pub(crate) mod write;

@@ -10,6 +10,7 @@ use crate::clock::Clock;
 use crate::ids::{NodeId, ShardId};
 use crate::log::lane::Lane;
 use crate::log::{Identity, ShardLog, Token};
+use crate::protocol::Retention;
 use crate::shard::file::worker::Trimming;
 use crate::shard::file::{store, worker};
 use crate::shard::insync::InSync;
@@ -85,6 +86,10 @@ pub struct Config {
     pub worker: worker::Config,
     /// Commands waiting for a shard; more are refused with `unavailable`.
     pub queue_max: usize,
+    /// What the deployment says of how long events are kept.
+    pub retention: Retention,
+    /// Pause before the file is looked at again for events that have been kept long enough.
+    pub retention_every: Duration,
     /// Heads kept per shard beyond those with unapplied records.
     pub heads_max: usize,
     /// Bytes of heads, estimated, of all shards of the process together.

@@ -67,6 +67,12 @@ pub(crate) enum Push {
     },
     /// A committed change of a subscribed user's index.
     Index { user: UserId, item: IndexItem },
+    /// Everything of a conversation up to a seq is gone; for every participant. May be missing.
+    /// Since version 11 of the peer contract.
+    Pruned {
+        conversation: ConversationName,
+        up_to: Seq,
+    },
     /// A participant types, or does not any more; for the sessions of the others. May be missing.
     /// Since version 7 of the peer contract.
     Typing {
@@ -94,7 +100,7 @@ impl Push {
     #[must_use]
     pub(crate) fn since(&self) -> u16 {
         match self {
-            Self::View { .. } => 11,
+            Self::View { .. } | Self::Pruned { .. } => 11,
             Self::Typing { .. } | Self::Presence { .. } => 7,
             Self::Event { .. }
             | Self::Watermark { .. }

@@ -318,7 +318,7 @@ metrics_table! {
     Counter SESSION_SPARED "rookery_session_spared_total" "Frames that found no room to spare in the window of a session or on its link, by kind (typing: dropped; presence: told later, in its newest state).";
     Counter SESSION_PRESENCE "rookery_session_presence_turns_total" "Turns in which sessions were told how users are; a turn has at most 256 sessions and one user, or 64 users and one session.";
     Counter SESSION_ASKS "rookery_session_asks_total" "Requests to owners by kind (subscribe, span, index) and result (ok, failed).";
-    Counter SESSION_GAPS "rookery_session_gaps_total" "Gaps told to clients by reason (too_far, replaced, not_participant).";
+    Counter SESSION_GAPS "rookery_session_gaps_total" "Gaps told to clients by reason (too_far, replaced, not_participant, closed, pruned).";
     Counter SESSION_DELIVERED "rookery_session_delivered_total" "Delivered marks gathered from pongs by result (sent, shed).";
     Histogram APPLY_RECORDS "rookery_shard_apply_records" "Records per apply transaction, by stream.";
     Histogram APPLY_SECONDS "rookery_shard_apply_seconds" "Time of an apply transaction, in seconds, by stream.";

@@ -55,6 +55,7 @@ pub(crate) const ORDER: [(&str, &[&str]); 14] = [
             "concerned",
             "execute",
             "erasing",
+            "retention",
             "handle",
             "outbox",
             "giving",

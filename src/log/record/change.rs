@@ -25,7 +25,8 @@ pub(crate) enum Record {
     Banned(Arc<BanChange>),
     /// Messages stream: a ban ended. Has no seq.
     Unbanned(Arc<BanChange>),
-    /// Messages stream: messages and events of a conversation are gone. Has no seq.
+    /// Messages stream: messages and events of a conversation are gone. Receipts stream: their
+    /// receipts and reactions are. Has no seq.
     Pruned(Pruning),
     /// Both streams: something else of a conversation that is closed is gone. Has no seq.
     Erased(Erasure),
@@ -109,7 +110,8 @@ pub(crate) struct Advance {
     pub read: Seq,
 }
 
-/// Everything of a conversation that has a seq is gone up to one.
+/// Everything of a conversation that has a seq is gone up to one; in the receipts stream, when what
+/// has a seq up to there was delivered and read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Pruning {
     /// Where.
@@ -118,6 +120,8 @@ pub(crate) struct Pruning {
     pub up_to: Seq,
     /// Unix milliseconds, of the owner's decision.
     pub at: u64,
+    /// In the receipts stream: the messages whose reactions are gone.
+    pub messages: Vec<MessageId>,
 }
 
 /// The next rows of a closed conversation are gone, of each table of the stream that is neither

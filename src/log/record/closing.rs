@@ -13,6 +13,7 @@ pub(super) fn samples() -> Vec<(&'static str, Vec<Record>)> {
             conversation: conversation("general"),
             up_to: Seq(up_to),
             at: 1_732_270_000_123,
+            messages: Vec::new(),
         })
     };
     let erased = |is_last| {

@@ -120,10 +120,12 @@ fn typed_ban(ban: BanChange) -> Result<super::BanChange, Bad> {
 }
 
 fn typed_pruning(pruned: &Pruned) -> Result<Pruning, Bad> {
+    let messages = pruned.messages.iter().map(|id| message_id(id));
     Ok(Pruning {
         conversation: conversation(&pruned.conversation)?,
         up_to: Seq(pruned.up_to),
         at: pruned.at,
+        messages: messages.collect::<Result<_, _>>()?,
     })
 }
 

@@ -17,6 +17,7 @@ pub(super) fn samples() -> Vec<(&'static str, Vec<Record>)> {
         edit_window_s: Patch::Set(Some(3_600)),
         typing: Some(false),
         presence: Some(false),
+        retention_s: Patch::Keep,
     };
 
     let created = EventKind::Created {

@@ -19,7 +19,9 @@ pub(crate) use change::{Advance, BanChange, Erasure, Pruning, Record};
 pub(crate) use event::{Content, Event, EventKind, Since};
 pub(crate) use index::{IndexChange, OutboxPosition};
 pub(crate) use key::{ANY_REQUEST, Fingerprint, KeyUse, UsedUp};
-pub(crate) use version::{CLOSING_SINCE, EDITS_SINCE, RECORDS_VERSION, ROLES_SINCE, VIEWS_SINCE};
+pub(crate) use version::{
+    CLOSING_SINCE, EDITS_SINCE, RECORDS_VERSION, RETENTION_SINCE, ROLES_SINCE, VIEWS_SINCE,
+};
 pub(crate) use view::{IndexView, OwnMark, ViewChange};
 
 pub(crate) use self::entry::HEADER_BYTES;
@@ -59,6 +61,8 @@ mod from_wire;
 mod closing;
 #[cfg(test)]
 mod governing;
+#[cfg(test)]
+mod retention;
 #[cfg(test)]
 mod samples;
 #[cfg(test)]

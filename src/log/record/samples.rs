@@ -9,7 +9,7 @@ use crate::log::record::change::{Advance, Record};
 use crate::log::record::event::{Content, Event, EventKind};
 use crate::log::record::index::{IndexChange, OutboxPosition};
 use crate::log::record::key::{KeyUse, UsedUp};
-use crate::log::record::{closing, governing, viewing};
+use crate::log::record::{closing, governing, retention, viewing};
 
 /// Every kind of record, with everything and with as little as there can be. A new kind, or a new
 /// field, comes with further samples; a sample that is here never changes.
@@ -191,6 +191,7 @@ pub(super) fn all_samples() -> impl ExactSizeIterator<Item = (&'static str, Vec<
         governing::samples(),
         closing::samples(),
         viewing::samples(),
+        retention::samples(),
     ]
     .concat()
     .into_iter()

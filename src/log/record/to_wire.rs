@@ -108,6 +108,7 @@ fn wire_pruning(pruning: &Pruning) -> Pruned {
         conversation: pruning.conversation.to_string(),
         up_to: pruning.up_to.0,
         at: pruning.at,
+        messages: pruning.messages.iter().map(id_bytes).collect(),
     }
 }
 

@@ -24,3 +24,6 @@ pub(crate) const VIEWS_SINCE: u32 = 5;
 
 /// The version that brought conversations that are closed.
 pub(crate) const CLOSING_SINCE: u32 = 4;
+
+/// The version that brought the retention of open conversations.
+pub(crate) const RETENTION_SINCE: u32 = 5;

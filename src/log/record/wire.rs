@@ -119,6 +119,8 @@ pub(super) struct Settings {
     pub(super) typing: Option<bool>,
     #[prost(bool, optional, tag = "5")]
     pub(super) presence: Option<bool>,
+    #[prost(message, optional, tag = "6")]
+    pub(super) retention_s: Option<Number>,
 }
 
 /// A number, or none.

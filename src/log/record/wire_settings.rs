@@ -50,6 +50,10 @@ pub(super) fn wire_settings(change: &SettingsChange) -> Option<Settings> {
             .map(|window| Number { value: *window }),
         typing: change.typing,
         presence: change.presence,
+        retention_s: change
+            .retention_s
+            .set()
+            .map(|retention| Number { value: *retention }),
     })
 }
 
@@ -58,12 +62,15 @@ pub(super) fn typed_settings(settings: Option<Settings>) -> Result<SettingsChang
     Ok(SettingsChange {
         post: settings.post.map(typed_whom).transpose()?,
         add: settings.add.map(typed_whom).transpose()?,
-        edit_window_s: settings
-            .edit_window_s
-            .map_or(Patch::Keep, |window| Patch::Set(window.value)),
+        edit_window_s: typed_number(settings.edit_window_s),
         typing: settings.typing,
         presence: settings.presence,
+        retention_s: typed_number(settings.retention_s),
     })
+}
+
+fn typed_number(number: Option<Number>) -> Patch<Option<u32>> {
+    number.map_or(Patch::Keep, |number| Patch::Set(number.value))
 }
 
 pub(super) fn wire_text(text: &Patch<Option<Arc<str>>>) -> Option<Text> {

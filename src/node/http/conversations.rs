@@ -14,7 +14,7 @@ use crate::node::http::request::{self, Call, invalid};
 use crate::node::http::rest::Rest;
 use crate::problem::{Code, Problem};
 use crate::protocol::{
-    ChangedSettings, Conversation, CreateBody, ListItem, Page, PartialItem, Settings,
+    ChangedSettings, Conversation, CreateBody, ListItem, Page, PartialItem, Retention, Settings,
     SettingsChange, direct,
 };
 use crate::shard::command::{Command, Create, CreateKeyUse, Done, Found, Freshness, Query};
@@ -32,7 +32,7 @@ const PROOF_MARGIN: Duration = Duration::from_millis(1_500);
 
 impl Rest {
     pub(super) async fn create_conversation(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
-        let create = create_command(call)?;
+        let create = create_command(call, self.config.retention)?;
         let key = create.key.clone();
         let home = self.shard_of(call.user.slot());
         if !self.shards.owns(home) {
@@ -235,7 +235,7 @@ pub(super) fn created(conversation: &Conversation, replayed: bool) -> Result<Ans
 }
 
 /// The command of a create, all of it checked that can be checked here.
-fn create_command(call: &Call<'_>) -> Result<Create, Problem> {
+fn create_command(call: &Call<'_>, retention: Retention) -> Result<Create, Problem> {
     let body: CreateBody = call.json()?;
     call.query()?;
 
@@ -249,7 +249,7 @@ fn create_command(call: &Call<'_>) -> Result<Create, Problem> {
         None
     };
 
-    let settings = Settings::default().with(&request::settings(body.settings)?);
+    let settings = Settings::default().with(&request::settings(body.settings, retention)?);
     let chosen = body
         .name
         .as_deref()

@@ -6,14 +6,14 @@ use crate::node::http::answer::{Answer, Refusal, unexpected};
 use crate::node::http::request::{Call, invalid, settings, title};
 use crate::node::http::rest::Rest;
 use crate::problem::{Code, Problem};
-use crate::protocol::{BanBody, ChangeBody, ParticipantBody, Patch, REASON_BYTES_MAX};
+use crate::protocol::{BanBody, ChangeBody, ParticipantBody, Patch, REASON_BYTES_MAX, Retention};
 use crate::shard::command::{
     Ban, Close, Command, Done, Found, Query, SetParticipant, Unban, Update,
 };
 
 impl Rest {
     pub(super) async fn change_conversation(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
-        let update = update_command(call)?;
+        let update = update_command(call, self.config.retention)?;
         let slot = update.conversation.slot();
         match self.execute(call, slot, Command::Update(update)).await? {
             Done::Updated(as_it_is_now) => Answer::ok(&as_it_is_now),
@@ -121,7 +121,7 @@ impl Rest {
     }
 }
 
-fn update_command(call: &Call<'_>) -> Result<Update, Problem> {
+fn update_command(call: &Call<'_>, retention: Retention) -> Result<Update, Problem> {
     let body: ChangeBody = call.json()?;
     call.query()?;
 
@@ -130,7 +130,7 @@ fn update_command(call: &Call<'_>) -> Result<Update, Problem> {
         return Err(invalid("at least one of title, data and settings is given"));
     }
 
-    let settings = settings(body.settings)?;
+    let settings = settings(body.settings, retention)?;
     let named = body.title.map(title).transpose()?;
     Ok(Update {
         conversation: call.conversation()?,

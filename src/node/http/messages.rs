@@ -1,5 +1,7 @@
 //! Messages: sending, history, receipts, reactions.
 
+use serde::Serialize;
+
 use crate::ids::UserId;
 use crate::node::given;
 use crate::node::http::answer::{Answer, Refusal, unexpected};
@@ -7,11 +9,23 @@ use crate::node::http::request::{self, Call, invalid};
 use crate::node::http::rest::Rest;
 use crate::node::session::render::Committed;
 use crate::problem::{Code, Problem};
-use crate::protocol::{EditBody, EventsPage, HistoryPage, REACTION_MAX, ReactionBody, SendBody};
+use crate::protocol::{
+    EditBody, EventsPage, GapReason, HistoryPage, REACTION_MAX, ReactionBody, SendBody, ServerFrame,
+};
 use crate::shard::command::{
     Around, Command, Delete, Delivered, Done, Edit, Found, HistoryQuery, MarkRead, Patch, Query,
     React, Send as SendCommand,
 };
+
+/// An item of a page of events.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+enum Given<'a> {
+    /// What is gone before the others.
+    Gone(ServerFrame<'a>),
+    /// One of them.
+    Event(Committed<'a>),
+}
 
 impl Rest {
     pub(super) async fn send_message(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
@@ -93,16 +107,33 @@ impl Rest {
         let name = call.conversation()?;
         let slot = name.slot();
         let asked = Query::Events {
-            name,
+            name: name.clone(),
             reader: call.user.clone(),
             after,
             limit,
         };
 
         match self.query(call, slot, asked).await? {
-            (Found::Events { items, next }, freshness) => {
-                let items: Vec<_> = items.iter().map(|event| Committed(event)).collect();
-                Answer::ok(&EventsPage { items, next })?.with_freshness(freshness, call.strict())
+            (
+                Found::Events {
+                    items,
+                    next,
+                    pruned,
+                },
+                freshness,
+            ) => {
+                let gone = (after < pruned).then(|| {
+                    Given::Gone(ServerFrame::Gap {
+                        conversation: &name,
+                        from: after.next(),
+                        to: pruned,
+                        reason: GapReason::Pruned,
+                    })
+                });
+                let events = items.iter().map(|event| Given::Event(Committed(event)));
+                let given: Vec<_> = gone.into_iter().chain(events).collect();
+                Answer::ok(&EventsPage { items: given, next })?
+                    .with_freshness(freshness, call.strict())
             }
             _ => Err(unexpected("events")),
         }

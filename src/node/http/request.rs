@@ -16,7 +16,8 @@ use crate::problem::{Code, Problem};
 use crate::protocol::operations::{Kind, Parameter};
 use crate::protocol::whole;
 use crate::protocol::{
-    FRAME_BYTES_MAX, NAMES_PER_REQUEST_MAX, SettingsChange, SettingsGiven, TITLE_BYTES_MAX,
+    FRAME_BYTES_MAX, NAMES_PER_REQUEST_MAX, Retention, SettingsChange, SettingsGiven,
+    TITLE_BYTES_MAX,
 };
 
 /// One budget for a request, however many waits it meets.
@@ -290,12 +291,23 @@ pub(super) fn title(title: Option<String>) -> Result<Option<String>, Problem> {
     Ok(title)
 }
 
-/// The settings that a body names, which are at least one if it has any.
-pub(super) fn settings(given: Option<SettingsGiven>) -> Result<SettingsChange, Problem> {
+/// The settings that a body names, which are at least one if it has any, and keep nothing for
+/// longer than the deployment lets them.
+pub(super) fn settings(
+    given: Option<SettingsGiven>,
+    retention: Retention,
+) -> Result<SettingsChange, Problem> {
     if given.is_some_and(|settings| settings.is_empty()) {
         return Err(invalid("settings has at least one setting"));
     }
-    Ok(given.unwrap_or_default().into())
+    let given = given.unwrap_or_default();
+    if let (Some(Some(asked)), Some(most)) = (given.retention_s, retention.max_s)
+        && asked > most
+    {
+        let detail = format!("settings.retention_s is at most {most} here");
+        return Err(Problem::new(Code::Invalid, detail));
+    }
+    Ok(given.into())
 }
 
 pub(super) fn conversation_name(text: &str) -> Result<ConversationName, Problem> {

@@ -12,6 +12,7 @@ use crate::node::http::proofs::Proofs;
 use crate::node::http::rate::PerUser;
 use crate::node::http::request::Call;
 use crate::node::http::shards::Shards;
+use crate::protocol::Retention;
 use crate::shard::command::{Command, Done, Found, Freshness, Query};
 
 /// Creates of one user under one key wait for each other; so many wait independently.
@@ -26,6 +27,8 @@ pub(crate) struct Config {
     pub requests_per_second: u32,
     /// Requests of one user at once.
     pub burst: u32,
+    /// What the deployment says of how long events are kept.
+    pub retention: Retention,
 }
 
 impl Config {
@@ -36,6 +39,7 @@ impl Config {
             node,
             requests_per_second: 1_000,
             burst: 2_000,
+            retention: Retention::default(),
         }
     }
 }

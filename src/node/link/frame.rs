@@ -182,66 +182,40 @@ impl Body {
     #[must_use]
     pub(crate) fn since(&self) -> u16 {
         match self {
-            Self::Execute {
-                command: Command::Edit(_) | Command::Delete(_),
-                ..
-            } => 7,
-            // An older node would leave out what it does not know.
-            Self::Execute {
-                command: Command::Send(send),
-                ..
-            } if send.has_more() => 7,
-            Self::Execute {
-                command: Command::Create(create),
-                ..
-            } if create.has_more() => 8,
-            Self::Execute {
-                command:
-                    Command::Update(_)
-                    | Command::SetParticipant(_)
-                    | Command::Ban(_)
-                    | Command::Unban(_),
-                ..
-            }
-            | Self::Query {
-                query: Query::Bans { .. },
-                ..
-            } => 8,
-            Self::Query {
-                query: Query::Audit(_) | Query::Reactions { .. },
-                ..
-            } => 9,
-            Self::Execute {
-                command: Command::Close(_),
-                ..
-            } => 10,
-            Self::Execute {
-                command: Command::View(_) | Command::OwnMark(_),
-                ..
-            } => 11,
+            Self::Execute { command, .. } => command_since(command),
+            Self::Query { query, .. } => match query {
+                Query::Audit(_) | Query::Reactions { .. } => 9,
+                Query::Bans { .. } => 8,
+                Query::Acquainted { .. } => 7,
+                _ => 1,
+            },
+            Self::Presence { .. } | Self::Unwatch { .. } => 7,
             Self::Balance { .. } => 6,
-            Self::Presence { .. }
-            | Self::Unwatch { .. }
-            | Self::Execute {
-                command: Command::Typing(_),
-                ..
-            }
-            | Self::Query {
-                query: Query::Acquainted { .. },
-                ..
-            } => 7,
             Self::HandOver { .. } | Self::Standing => 5,
             Self::Outboxes { .. } => 3,
             Self::Replica { ask, .. } => ask.since(),
             Self::Reports(_) => 2,
-            Self::Execute { .. }
-            | Self::Query { .. }
-            | Self::Summaries { .. }
+            Self::Summaries { .. }
             | Self::Subscribe { .. }
             | Self::Unsubscribe { .. }
             | Self::SubscribeIndex { .. }
             | Self::UnsubscribeIndex { .. } => 1,
         }
+    }
+}
+
+/// The lowest version that knows this command; an older node would leave out what it does not know.
+fn command_since(command: &Command) -> u16 {
+    match command {
+        Command::Create(create) if create.settings.retention_s.is_some() => 11,
+        Command::Update(update) if !update.settings.retention_s.keeps() => 11,
+        Command::View(_) | Command::OwnMark(_) => 11,
+        Command::Close(_) => 10,
+        Command::Create(create) if create.has_more() => 8,
+        Command::Update(_) | Command::SetParticipant(_) | Command::Ban(_) | Command::Unban(_) => 8,
+        Command::Edit(_) | Command::Delete(_) | Command::Typing(_) => 7,
+        Command::Send(send) if send.has_more() => 7,
+        _ => 1,
     }
 }
 
@@ -354,6 +328,7 @@ pub(crate) fn push_weight(push: &Push) -> usize {
         Push::Reaction { .. }
         | Push::View { .. }
         | Push::Index { .. }
+        | Push::Pruned { .. }
         | Push::Typing { .. }
         | Push::Resubscribe { .. } => 512,
     }
@@ -430,6 +405,8 @@ mod tests {
 
     fn item() -> ConversationItem {
         let conversation = Conversation {
+            retention_effective_s: None,
+            first_seq: Seq(1),
             name: name("general"),
             title: None,
             direct: false,
@@ -744,6 +721,7 @@ mod tests {
         };
 
         let live = || Subscribed::Live {
+            pruned: Seq(0),
             tail: Seq(400),
             joined: Seq(1),
             events: (1..=400).map(event).collect(),

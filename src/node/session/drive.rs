@@ -61,6 +61,7 @@ fn kind(push: &Push) -> &'static str {
         Push::Reaction { .. } => "reaction",
         Push::View { .. } => "view",
         Push::Index { .. } => "index",
+        Push::Pruned { .. } => "pruned",
         Push::Typing { .. } => "typing",
         Push::Presence { .. } => "presence",
         Push::Resubscribe { .. } => "resubscribe",

@@ -164,6 +164,7 @@ impl Session {
             GapReason::Replaced => "replaced",
             GapReason::NotParticipant => "not_participant",
             GapReason::Closed => "closed",
+            GapReason::Pruned => "pruned",
         };
         telemetry::SESSION_GAPS.add(1, &[("reason", label)]);
 
@@ -174,7 +175,9 @@ impl Session {
             reason,
         };
         match reason {
-            GapReason::TooFar | GapReason::Closed => self.offer_gap(&frame, conversation, to),
+            GapReason::TooFar | GapReason::Closed | GapReason::Pruned => {
+                self.offer_gap(&frame, conversation, to)
+            }
             GapReason::Replaced => {
                 self.offer_gap(&frame, conversation, Seq(from.0.saturating_sub(1)))
             }

@@ -67,6 +67,7 @@ pub(super) fn index_read(board: &mut Board, items: Vec<IndexItem>) {
 /// What an owner answers to somebody who is in since seq 1 and missed nothing up to this tail.
 pub(super) fn caught_up(tail: Seq) -> Subscribed {
     Subscribed::Live {
+        pruned: Seq(0),
         tail,
         joined: Seq(1),
         events: Vec::new(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::OwnedSemaphorePermit;
 
-use crate::ids::{ConversationName, UserId};
+use crate::ids::{ConversationName, Seq, UserId};
 use crate::node::session::board::Board;
 use crate::node::session::board::state::Cursor;
 use crate::node::session::commands::{Asked, NOTHING, answer, conversation_name};
@@ -90,20 +90,39 @@ fn told(
 impl Board {
     /// Somebody types, or does not any more.
     pub(super) fn types(&self, conversation: &ConversationName, user: &UserId, until: u64) {
+        let frame = ServerFrame::Typing {
+            conversation,
+            user,
+            until,
+        };
+        self.tell_spare(conversation, Some(user), (&frame, "typing"));
+    }
+
+    /// Everything of a conversation up to a seq is gone.
+    pub(super) fn is_pruned(&self, conversation: &ConversationName, up_to_seq: Seq) {
+        let frame = ServerFrame::Pruned {
+            conversation,
+            up_to_seq,
+        };
+        self.tell_spare(conversation, None, (&frame, "pruned"));
+    }
+
+    /// A frame that may be missing, for the sessions of all participants but one.
+    fn tell_spare(
+        &self,
+        conversation: &ConversationName,
+        but: Option<&UserId>,
+        (frame, kind): (&ServerFrame<'_>, &'static str),
+    ) {
         let Some(feed) = self.feeds.get(conversation) else {
             return;
         };
-        let mut post = Post::new(
-            ServerFrame::Typing {
-                conversation,
-                user,
-                until,
-            }
-            .encode(),
-            None,
-        );
-
-        let others = || feed.members.iter().filter(|(member, _)| *member != user);
+        let mut post = Post::new(frame.encode(), None);
+        let others = || {
+            feed.members
+                .iter()
+                .filter(|(member, _)| Some(*member) != but)
+        };
         let places = || others().flat_map(|(_, member)| &member.places);
         for place in places().filter(|place| matches!(place.cursor, Cursor::Live { .. })) {
             let is_quiet = self
@@ -111,7 +130,7 @@ impl Board {
                 .get(&place.session.id)
                 .is_none_or(|entry| entry.is_quiet);
             if !is_quiet {
-                add_spare(&place.session, &mut post, "typing");
+                add_spare(&place.session, &mut post, kind);
             }
         }
 

@@ -19,6 +19,7 @@ pub(in crate::protocol) const SEND_MESSAGE: Facts = Facts {
         Code::NotParticipant,
         Code::Forbidden,
         Code::Muted,
+        Code::MessageUnknown,
         Code::ReplyToUnknown,
         Code::MessageDeleted,
         Code::TextTooLong,

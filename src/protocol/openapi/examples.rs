@@ -239,6 +239,8 @@ fn participants(names: &[&str]) -> Vec<Participant> {
 fn conversation(names: &[&str], last_seq: u64) -> Option<Conversation> {
     let participants = participants(names);
     Some(Conversation {
+        retention_effective_s: None,
+        first_seq: Seq(1),
         name: name()?,
         title: Some(TITLE.to_owned()),
         direct: false,

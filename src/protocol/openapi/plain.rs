@@ -10,7 +10,7 @@ use crate::protocol::frames::COMMITTED_FRAME;
 pub(super) const PLACE: &str = "/components/schemas";
 
 /// The frames of `/events`, by their `t`.
-const COMMITTED: [&str; 2] = ["message", "event"];
+const COMMITTED: [&str; 3] = ["gap", "message", "event"];
 
 /// The frames that clients and servers send, each with fields of its own, by their `t`.
 const BOTH: [&str; 1] = ["typing"];
@@ -126,7 +126,7 @@ pub(super) fn name_frames(all: &mut Map<String, Value>) {
         all.insert(union.to_owned(), choice_of(&about, union, &words));
     }
 
-    let about = "A durable change of a conversation.".into();
+    let about = "A durable change of a conversation, or that those before are gone.".into();
     all.insert(
         COMMITTED_FRAME.to_owned(),
         choice_of(&about, COMMITTED_FRAME, &COMMITTED.map(str::to_owned)),

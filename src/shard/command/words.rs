@@ -269,6 +269,9 @@ pub(crate) enum Found {
     Events {
         items: Vec<Arc<Event>>,
         next: Option<Seq>,
+        /// Everything up to there is gone: they begin behind it.
+        #[serde(default)]
+        pruned: Seq,
     },
     Watermarks(crate::protocol::Page<crate::protocol::Watermark>),
     Message(Message),
@@ -325,6 +328,10 @@ pub(crate) enum Subscribed {
         /// Seq of the user's last `left`, if that is after the `since` that was asked for.
         #[serde(default)]
         departed: Option<Seq>,
+        /// Everything up to there is gone, as far as that was looked for: the events begin behind
+        /// it. 0 of an owner that does not know it.
+        #[serde(default)]
+        pruned: Seq,
     },
     /// The user left or was removed at `left`; nothing is pushed for them. Only given when `after`
     /// lies within their last membership, so that they can be told up to their own `left`.
@@ -337,6 +344,10 @@ pub(crate) enum Subscribed {
         /// was asked for.
         #[serde(default)]
         departed: Option<Seq>,
+        /// Everything up to there is gone, as far as that was looked for: the events begin behind
+        /// it. 0 of an owner that does not know it.
+        #[serde(default)]
+        pruned: Seq,
     },
     /// The conversation was deleted when the user took part in it; this is its last event, and what
     /// was before it is gone. Since version 10 of the peer contract.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::ids::{Offset, UserId};
+use crate::ids::{Offset, Seq, UserId};
 use crate::log::PerStream;
 use crate::log::record::Event;
 use crate::problem::Problem;
@@ -87,11 +87,11 @@ impl Inner {
             since,
         } = interest;
         let (tail, joined) = (ticket.last_seq, ticket.joined);
-        let mut events = match *after {
+        let (mut events, pruned) = match *after {
             Some(after) if after < tail => {
                 self.events(conversation, after, *limit, &ticket).await?
             }
-            _ => Vec::new(),
+            _ => (Vec::new(), Seq(0)),
         };
         // SQLite may have gone on meanwhile; what is after the tail comes as a push.
         events.retain(|event| event.seq <= tail);
@@ -114,6 +114,7 @@ impl Inner {
             joined,
             events,
             departed,
+            pruned,
         })
     }
 
@@ -143,14 +144,16 @@ impl Inner {
             return Ok(Subscribed::NotParticipant);
         }
 
-        let mut events = self.events(conversation, after, *limit, &ticket).await?;
+        let (mut events, pruned) = self.events(conversation, after, *limit, &ticket).await?;
         events.retain(|event| event.seq <= left);
         withheld(&mut events, left);
         let departed = match *since {
             Some(since) => {
-                self.store
-                    .left_within(conversation, user, (since, joined))
-                    .await?
+                let within = (since, joined);
+                let found = self.store.left_within(conversation, user, within).await?;
+                // Where what was between is gone, it may have been theirs.
+                let gone = pruned.min(Seq(joined.0.saturating_sub(1)));
+                found.or_else(|| Some(gone).filter(|gone| *gone > since))
             }
             None => None,
         };
@@ -158,6 +161,7 @@ impl Inner {
             left,
             events,
             departed,
+            pruned: pruned.min(left),
         })
     }
 

@@ -4,7 +4,7 @@
 use crate::ids::{ConversationName, UserId};
 use crate::problem::Problem;
 use crate::protocol::{Conversation, Page};
-use crate::shard::command::{Found, Query, ShardError};
+use crate::shard::command::{Done, Found, Query, ShardError};
 use crate::shard::file::store::StoreError;
 use crate::shard::read::barrier::Reading;
 use crate::shard::read::paging::cut;
@@ -34,7 +34,7 @@ impl Inner {
         match query {
             Query::Conversation { name, reader } => {
                 let found = Box::pin(self.conversation(&name, &reader, reading)).await;
-                found.map(Found::Conversation)
+                found.map(|found| Found::Conversation(self.retained(found)))
             }
             Query::Participants {
                 name,
@@ -61,10 +61,8 @@ impl Inner {
                 after,
                 limit,
             } => {
-                let (items, next) = self
-                    .events_page(&name, &reader, (after, limit), reading)
-                    .await?;
-                Ok(Found::Events { items, next })
+                self.events_page(&name, &reader, (after, limit), reading)
+                    .await
             }
             Query::Watermarks {
                 name,
@@ -112,6 +110,7 @@ impl Inner {
                 for item in items.iter_mut().flatten() {
                     let muted = &mut item.conversation.my_muted_until;
                     *muted = muted.filter(|until| *until > now_ms);
+                    self.say_retained(&mut item.conversation);
                 }
                 Ok(Found::Summaries(items))
             }
@@ -167,6 +166,26 @@ impl Inner {
             own: item.conversation.own,
             ..shown
         })
+    }
+
+    /// The conversation with for how long it keeps its events.
+    pub(in crate::shard) fn retained(&self, mut conversation: Conversation) -> Conversation {
+        self.say_retained(&mut conversation);
+        conversation
+    }
+
+    /// What was done, likewise.
+    pub(in crate::shard) fn told(&self, done: Done) -> Done {
+        match done {
+            Done::Added(conversation) => Done::Added(self.retained(conversation)),
+            Done::Updated(conversation) => Done::Updated(self.retained(conversation)),
+            done => done,
+        }
+    }
+
+    fn say_retained(&self, conversation: &mut Conversation) {
+        let set = conversation.settings.retention_s;
+        conversation.retention_effective_s = self.config.retention.kept_s(set);
     }
 
     async fn index_barrier(&self, user: &UserId, reading: &Reading) -> Result<(), ShardError> {

@@ -19,6 +19,7 @@ use crate::shard::insync::InSync;
 use crate::shard::options::Opening;
 use crate::shard::replica::ends::Ends;
 use crate::shard::replica::witnesses::StandbysInSync;
+use crate::shard::retention;
 use crate::shard::state::Inner;
 use crate::shard::write::filter::KeyFilter;
 use crate::shard::write::owner::{self, Input, Setup, StampedKey};
@@ -141,6 +142,7 @@ pub(super) async fn start(
         progressed: Mutex::default(),
     });
     drop(tokio::spawn(erasing::erase(Arc::downgrade(&inner))));
+    drop(tokio::spawn(retention::retain(Arc::downgrade(&inner))));
     Ok(ShardHandle(inner))
 }
 
@@ -202,6 +204,7 @@ impl Shared {
             filter: KeyFilter::new(opening.clock.since_boot()),
             stamped,
             heads_max: opening.config.heads_max,
+            retention: opening.config.retention,
             heads_bytes_max: opening.config.heads_bytes_max,
             head_memory: Arc::clone(&opening.config.common.head_memory),
             agreed: Arc::clone(&opening.config.common.agreed),

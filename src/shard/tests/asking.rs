@@ -101,7 +101,7 @@ impl Bench {
                 after,
                 limit: 7,
             };
-            let Ok(Found::Events { items, next }) = self.query(query).await else {
+            let Ok(Found::Events { items, next, .. }) = self.query(query).await else {
                 panic!("no events")
             };
             all.extend(items);

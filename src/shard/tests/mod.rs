@@ -26,7 +26,7 @@ use crate::log::lane::Lane;
 use crate::log::record::{Event, EventKind, IndexChange, OutboxPosition, RECORDS_VERSION, Tail};
 use crate::log::{Claim, ClaimOutcome, PerStream, ShardLog, Stream, Token};
 use crate::problem::{Code, Problem};
-use crate::protocol::{Conversation, HistoryPage, Message};
+use crate::protocol::{Conversation, HistoryPage, Message, Retention};
 use crate::shard::command::{
     Around, Command, Delivered, Done, Found, Freshness, HistoryQuery, Interest, MarkRead, Push,
     Query, Send, ShardError, Subscribed,
@@ -60,6 +60,7 @@ mod random;
 mod reactions;
 mod reads;
 mod receipts;
+mod retention;
 mod roles;
 mod snapshot;
 mod stall;
@@ -105,6 +106,8 @@ pub(crate) fn config() -> Config {
             trim_floor_bytes: 8 * 1024 * 1024,
         },
         queue_max: 4096,
+        retention: Retention::default(),
+        retention_every: Duration::from_millis(20),
         heads_max: 1000,
         heads_bytes_max: 256 * 1024 * 1024,
         common: Common::reading(RECORDS_VERSION),

@@ -22,6 +22,7 @@ mod presence;
 mod reactions;
 mod receipts;
 mod resume;
+mod retention;
 mod roles;
 mod socket_tokens;
 mod typing;

@@ -26,12 +26,9 @@ fn own(shown: &Value) -> Value {
 
 async fn listed(client: &Client, group: &Group) -> Value {
     let list = client.get("/v1/conversations").await.expect(200);
-    let items = list.list("items").iter();
-    items
-        .filter(|item| item["name"] == group.name.as_str())
-        .cloned()
-        .next()
-        .unwrap_or_default()
+    let mut items = list.list("items").iter();
+    let item = items.find(|item| item["name"] == group.name.as_str());
+    item.cloned().unwrap_or_default()
 }
 
 #[tokio::test]

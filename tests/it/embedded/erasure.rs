@@ -14,17 +14,25 @@ use crate::support::{eventually_within, unique};
 enum Deleted {
     Messages,
     Conversation,
+    /// By nobody: they are older than they are kept.
+    Outdated,
 }
 
 /// Writes messages, changes and deletes them, or all of their conversation, and waits until nothing
 /// of them is left in the data folder; with a process that is killed right after the deletions, or
 /// one that lives.
 async fn words_leave_the_disk(deleted: Deleted, is_killed: bool) {
-    let mut process = Process::start(&ERASES_SOON);
+    let kept = ["--retention-default", "20s"];
+    let kept: &[&str] = if deleted == Deleted::Outdated {
+        &kept
+    } else {
+        &[]
+    };
+    let mut process = Process::start(&[&ERASES_SOON, kept].concat());
     let admin = unique("alice");
     let alice = Client::new(process.address(), &admin);
     let erasing = match deleted {
-        Deleted::Messages => Erasing::written_by(&alice).await,
+        Deleted::Messages | Deleted::Outdated => Erasing::written_by(&alice).await,
         Deleted::Conversation => Erasing::titled_by(&alice).await,
     };
 
@@ -39,6 +47,7 @@ async fn words_leave_the_disk(deleted: Deleted, is_killed: bool) {
     match deleted {
         Deleted::Messages => erasing.delete(&alice).await,
         Deleted::Conversation => erasing.delete_conversation(&alice).await,
+        Deleted::Outdated => {}
     }
     if is_killed {
         process.restart();
@@ -63,6 +72,7 @@ async fn words_leave_the_disk(deleted: Deleted, is_killed: bool) {
     match deleted {
         Deleted::Messages => erasing.repeat(&again).await,
         Deleted::Conversation => erasing.repeat_in_vain(&again).await,
+        Deleted::Outdated => erasing.repeat_too_late(&again).await,
     }
     assert_eq!(
         files_with(&process.data(), &WORDS),
@@ -89,4 +99,9 @@ async fn the_words_of_a_deleted_conversation_leave_the_disk_once_the_log_is_trim
 #[tokio::test]
 async fn the_words_of_a_deleted_conversation_leave_the_disk_though_the_process_was_killed() {
     words_leave_the_disk(Deleted::Conversation, true).await;
+}
+
+#[tokio::test]
+async fn the_words_of_what_is_older_than_it_is_kept_leave_the_disk_though_the_process_was_killed() {
+    words_leave_the_disk(Deleted::Outdated, true).await;
 }

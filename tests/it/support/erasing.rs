@@ -97,6 +97,13 @@ impl Erasing {
             .refused(410, "conversation_closed");
     }
 
+    /// Sends the first once more: its key is known, and it is gone.
+    pub(crate) async fn repeat_too_late(&self, user: &Client) {
+        user.post_with_key(&self.messages, &self.body, KEY)
+            .await
+            .refused(404, "message_unknown");
+    }
+
     /// Deletes both.
     pub(crate) async fn delete(&self, user: &Client) {
         for message in [&self.sent, &self.short] {

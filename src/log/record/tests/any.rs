@@ -236,8 +236,9 @@ pub(super) fn any_record() -> impl Strategy<Value = Record> {
         1 => any_used_key(),
         1 => any_ban().prop_map(Record::Banned),
         1 => any_ban().prop_map(Record::Unbanned),
-        1 => (any_conversation(), any::<(u64, u64)>()).prop_map(|(conversation, (up_to, at))| {
-            Record::Pruned(Pruning { conversation, up_to: Seq(up_to), at })
+        1 => (any_conversation(), any::<(u64, u64, Vec<u64>)>()).prop_map(|(conversation, (up_to, at, ids))| {
+            let messages = ids.into_iter().map(|id| MessageId::new(at, Slot(7), id)).collect();
+            Record::Pruned(Pruning { conversation, up_to: Seq(up_to), at, messages })
         }),
         1 => (any_conversation(), any::<(bool, u64)>()).prop_map(|(conversation, (is_last, at))| {
             Record::Erased(Erasure { conversation, is_last, at })

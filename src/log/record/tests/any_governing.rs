@@ -98,14 +98,16 @@ fn any_change() -> impl Strategy<Value = SettingsChange> {
         whom(),
         whom(),
         any::<(Option<Option<u32>>, Option<bool>, Option<bool>)>(),
+        any::<Option<Option<u32>>>(),
     )
         .prop_map(
-            |(post, add, (edit_window_s, typing, presence))| SettingsChange {
+            |(post, add, (edit_window_s, typing, presence), retention_s)| SettingsChange {
                 post,
                 add,
                 edit_window_s: edit_window_s.map_or(Patch::Keep, Patch::Set),
                 typing,
                 presence,
+                retention_s: retention_s.map_or(Patch::Keep, Patch::Set),
             },
         )
 }

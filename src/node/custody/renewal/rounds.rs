@@ -338,6 +338,8 @@ mod tests {
                         trim_floor_bytes: 1 << 20,
                     },
                     queue_max: 64,
+                    retention: crate::protocol::Retention::default(),
+                    retention_every: Duration::from_secs(10),
                     heads_max: 64,
                     heads_bytes_max: 1 << 20,
                     common: crate::shard::Common::default(),

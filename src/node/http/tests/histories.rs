@@ -182,6 +182,7 @@ async fn events_are_the_objects_of_frames() {
     };
 
     let face = Fixture::new().reads(Found::Events {
+        pruned: Seq(0),
         items: vec![Arc::new(event)],
         next: Some(Seq(4)),
     });

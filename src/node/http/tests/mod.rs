@@ -37,6 +37,8 @@ fn name(name: &str) -> ConversationName {
 
 fn conversation() -> Conversation {
     Conversation {
+        retention_effective_s: None,
+        first_seq: Seq(1),
         name: name("team"),
         title: None,
         direct: false,

@@ -115,6 +115,7 @@ fn live(body: &Body) -> Result<Outcome, ShardError> {
         return marked(body);
     };
     let live = || Subscribed::Live {
+        pruned: Seq(0),
         tail: Seq(1),
         joined: Seq(1),
         events: Vec::new(),

@@ -31,12 +31,12 @@ struct Went {
 }
 
 impl Board {
-    /// Delivers a span up to `end` as far as there is room.
+    /// Delivers a span up to `end` as far as there is room; what is `pruned` is a gap before it.
     pub(in crate::node::session) fn advance(
         &mut self,
         id: SessionId,
         ask: &Ask,
-        end: Seq,
+        (pruned, end): (Seq, Seq),
         events: &[Arc<Event>],
     ) -> Fetched {
         let Ask {
@@ -60,14 +60,17 @@ impl Board {
             return Fetched::Progress;
         };
         let stood = place.origin;
+        let gone = place.cursor.pass_pruned(pruned);
         let gap = place.cursor.measure(end);
-        if gap.is_some() {
+        let is_cut = gone.is_some() || gap.is_some();
+        if is_cut {
             place.origin = Origin::Position;
         }
+        place.session.tell_gap(conversation, gone);
         place.session.tell_gap(conversation, gap);
         let mut went = Went {
-            progress: gap.is_some(),
-            moved: gap.is_some() || stood != Origin::Position,
+            progress: is_cut,
+            moved: is_cut || stood != Origin::Position,
         };
         place.give(events, user, &mut went);
 

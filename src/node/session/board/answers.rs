@@ -28,6 +28,7 @@ impl Board {
                 joined,
                 events,
                 departed,
+                ..
             } => {
                 let stale = self.note_member(user, conversation, joined, tail);
                 if self.asks_too_little(ask) {

@@ -10,8 +10,20 @@ use crate::node::session::board::advance::Fetched;
 use crate::node::session::board::entries::{Interest, Membership, Origin, Place};
 use crate::node::session::board::state::{Cursor, Cut, Gap};
 use crate::node::session::board::work::{Ask, Fetch};
+use crate::node::session::window::Session;
 use crate::protocol::{GapReason, RESUME_EVENTS_MAX};
 use crate::shard::command::Subscribed;
+
+/// What an owner told of a span beside its events.
+#[derive(Debug, Clone, Copy)]
+struct Span {
+    /// The tail, or the user's own `left`.
+    end: Seq,
+    /// Everything up to there is gone.
+    pruned: Seq,
+    /// An earlier `left` of the user.
+    departed: Option<Seq>,
+}
 
 impl Board {
     /// Spans for a session came.
@@ -57,18 +69,43 @@ impl Board {
         };
 
         let session = Arc::clone(&place.session);
+        self.span_told(&session, ask, answer)
+    }
+
+    /// A span came for where a session stands.
+    fn span_told(&mut self, session: &Session, ask: &Ask, answer: Subscribed) -> Fetched {
+        let Ask {
+            conversation, user, ..
+        } = ask;
+        let id = session.id;
         match answer {
             Subscribed::Live {
                 tail,
                 joined,
                 events,
                 departed,
-            } => self.span_inside(id, ask, (tail, joined, departed), &events),
+                pruned,
+            } => {
+                let span = Span {
+                    end: tail,
+                    pruned,
+                    departed,
+                };
+                self.span_inside(id, ask, (span, joined), &events)
+            }
             Subscribed::Ended {
                 left,
                 events,
                 departed,
-            } => self.span_ended(id, ask, (left, departed), &events),
+                pruned,
+            } => {
+                let span = Span {
+                    end: left,
+                    pruned,
+                    departed,
+                };
+                self.span_ended(id, ask, span, &events)
+            }
             Subscribed::Closed { event } => self.span_closed(id, ask, &event),
             // The refusal is older than what is known of their memberships.
             Subscribed::NotParticipant if self.changed_since(ask).is_some() => {
@@ -90,45 +127,45 @@ impl Board {
         }
     }
 
-    /// A span for a user who is in, up to the tail: since `joined`, and `departed` is the last
-    /// `left` before that.
+    /// A span for a user who is in, up to the tail, since `joined`.
     fn span_inside(
         &mut self,
         id: SessionId,
         ask: &Ask,
-        (tail, joined, departed): (Seq, Seq, Option<Seq>),
+        (span, joined): (Span, Seq),
         events: &[Arc<Event>],
     ) -> Fetched {
         let Ask {
             conversation, user, ..
         } = ask;
-        let stale = self.note_member(user, conversation, joined, tail);
-        self.note_tail(ask, tail);
+        let stale = self.note_member(user, conversation, joined, span.end);
+        self.note_tail(ask, span.end);
         if !stale {
             self.note_interest(ask);
         }
-        if self.sets_back(id, ask, departed) {
+        if self.sets_back(id, ask, span.departed) {
             self.note_place(id, conversation);
             self.requeue(id, conversation);
             return Fetched::Progress;
         }
-        self.advance(id, ask, tail, events)
+        self.advance(id, ask, (span.pruned, span.end), events)
     }
 
-    /// A span for a user who is out, up to their `left`; `departed` is an earlier one.
+    /// A span for a user who is out, up to their `left`.
     fn span_ended(
         &mut self,
         id: SessionId,
         ask: &Ask,
-        (left, departed): (Seq, Option<Seq>),
+        span: Span,
         events: &[Arc<Event>],
     ) -> Fetched {
         let Ask {
             conversation, user, ..
         } = ask;
+        let left = span.end;
         self.note_left(user, conversation, Some(left));
-        self.tell_departed(id, ask, departed);
-        let fetched = self.advance(id, ask, left, events);
+        self.tell_departed(id, ask, span.departed);
+        let fetched = self.advance(id, ask, (span.pruned, left), events);
         let feed = self.feeds.get_mut(conversation);
         let at = feed
             .and_then(|feed| feed.place(user, id))
@@ -149,7 +186,12 @@ impl Board {
             let gap = place.cursor.pass_to(event.seq);
             place.session.tell_gap(&ask.conversation, gap);
         }
-        self.span_ended(id, ask, (event.seq, None), std::slice::from_ref(event))
+        let span = Span {
+            end: event.seq,
+            pruned: Seq(0),
+            departed: None,
+        };
+        self.span_ended(id, ask, span, std::slice::from_ref(event))
     }
 
     /// A cursor that starts with a `joined` and had to be fetched at once: true when it goes back

@@ -25,14 +25,20 @@ impl Board {
                     reaction,
                     ts,
                 };
-                let post = receipt(&conversation, &user, &kind);
-                let key = ReceiptKey {
-                    conversation,
-                    user,
-                    of: ReceiptOf::Reaction(message_id),
-                };
-                self.tell_members(&key, post);
+                let of = ReceiptOf::Reaction(message_id);
+                self.reacted(
+                    ReceiptKey {
+                        conversation,
+                        user,
+                        of,
+                    },
+                    &kind,
+                );
             }
+            Push::Pruned {
+                conversation,
+                up_to,
+            } => self.is_pruned(&conversation, up_to),
             Push::Typing {
                 conversation,
                 user,
@@ -42,5 +48,10 @@ impl Board {
             Push::Index { user, item } => self.index_changed(&user, &item),
             Push::Resubscribe { shard } => self.resubscribe(shard),
         }
+    }
+
+    fn reacted(&mut self, key: ReceiptKey, kind: &ReceiptKind) {
+        let post = receipt(&key.conversation, &key.user, kind);
+        self.tell_members(&key, post);
     }
 }

@@ -230,6 +230,18 @@ impl Cursor {
         })
     }
 
+    /// Everything up to `pruned` is gone for good: a cursor that is behind passes over it.
+    pub(super) fn pass_pruned(&mut self, pruned: Seq) -> Option<Gap> {
+        let Self::Behind { seq, .. } = self else {
+            return None;
+        };
+        let (from, to, reason) = (seq.next(), pruned, GapReason::Pruned);
+        (from <= to).then(|| {
+            *seq = to;
+            Gap { from, to, reason }
+        })
+    }
+
     /// An event of a fetched span: true when it is the next one, to be delivered.
     pub(in crate::node::session) fn fetched(&mut self, next: Seq) -> bool {
         match self {
@@ -296,6 +308,27 @@ mod tests {
 
         let mut near = Cursor::begin(Some(Seq(5)), Some(Seq(1_005)), Cut::Once);
         assert_eq!((near.measure(Seq(1_005)), near.seq()), (None, Some(Seq(5))));
+    }
+
+    #[test]
+    fn what_is_gone_is_a_gap_of_its_own_before_one_that_is_too_far() {
+        let mut cursor = Cursor::begin(Some(Seq(5)), Some(Seq(3_000)), Cut::Once);
+        let gap = |from, to, reason| {
+            let (from, to) = (Seq(from), Seq(to));
+            Some(Gap { from, to, reason })
+        };
+        assert_eq!(cursor.pass_pruned(Seq(100)), gap(6, 100, GapReason::Pruned));
+        assert_eq!(
+            cursor.measure(Seq(3_000)),
+            gap(101, 2_000, GapReason::TooFar)
+        );
+        assert_eq!(cursor.pass_pruned(Seq(100)), None, "seen already");
+        assert!(cursor.fetched(Seq(2_001)));
+
+        let mut whole = Cursor::begin(Some(Seq(5)), Some(Seq(9)), Cut::Once);
+        assert_eq!(whole.pass_pruned(Seq(9)), gap(6, 9, GapReason::Pruned));
+        assert!(whole.catch_up(Seq(9)), "nothing is left, and it is live");
+        assert_eq!(whole.pushed(Seq(10)), Pushed::Deliver);
     }
 
     #[test]

@@ -238,6 +238,7 @@ impl Owners {
                 .map(|(_, left)| left)
                 .filter(|left| ask.since.is_some_and(|since| *left > since));
             let answer = Subscribed::Live {
+                pruned: Seq(0),
                 tail,
                 joined: *joined,
                 events: events(tail),
@@ -273,6 +274,7 @@ impl Owners {
                     self.left_within(&ask.conversation, &ask.user, since, joined)
                 });
                 Subscribed::Ended {
+                    pruned: Seq(0),
                     left,
                     events: events(left),
                     departed,

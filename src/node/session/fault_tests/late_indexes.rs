@@ -15,6 +15,7 @@ fn a_whole_membership_that_the_index_did_not_tell_in_time_is_shown() {
     );
 
     let answer = Subscribed::Live {
+        pruned: Seq(0),
         tail: Seq(9),
         joined: Seq(8),
         events: Vec::new(),
@@ -25,6 +26,7 @@ fn a_whole_membership_that_the_index_did_not_tell_in_time_is_shown() {
     let fetch = board.take_work().fetches.remove(0);
     let after = fetch.asks[0].after.expect("a cursor");
     let span = Subscribed::Live {
+        pruned: Seq(0),
         tail: Seq(9),
         joined: Seq(8),
         events: stays(after),
@@ -51,6 +53,7 @@ fn of_a_first_membership_nothing_before_the_joined_is_fetched() {
     board.subscribed(
         &ask,
         Subscribed::Live {
+            pruned: Seq(0),
             tail: Seq(9),
             joined: Seq(8),
             events: Vec::new(),
@@ -62,6 +65,7 @@ fn of_a_first_membership_nothing_before_the_joined_is_fetched() {
     assert_eq!(fetch.asks[0].after, Some(Seq(7)));
 
     let answer = Subscribed::Live {
+        pruned: Seq(0),
         tail: Seq(9),
         joined: Seq(8),
         events: stays(Seq(7)),
@@ -85,6 +89,7 @@ fn memberships_too_far_back_are_a_gap_up_to_the_joined() {
     board.subscribed(
         &ask,
         Subscribed::Live {
+            pruned: Seq(0),
             tail,
             joined,
             events: Vec::new(),
@@ -96,6 +101,7 @@ fn memberships_too_far_back_are_a_gap_up_to_the_joined() {
     board.subscribed(
         &again,
         Subscribed::Live {
+            pruned: Seq(0),
             tail: Seq(5_000),
             joined,
             events: Vec::new(),
@@ -120,6 +126,7 @@ fn a_whole_membership_that_ended_unseen_is_a_gap_when_the_owner_gives_nothing_of
 fn subscribed_at(tail: u64, joined: u64, departed: Option<u64>) -> Subscribed {
     let departed = departed.map(Seq);
     Subscribed::Live {
+        pruned: Seq(0),
         tail: Seq(tail),
         joined: Seq(joined),
         events: Vec::new(),
@@ -136,6 +143,7 @@ fn a_membership_that_another_session_of_the_user_heard_of_first_is_not_passed_ov
     // does.
     let (load, fetch) = resumed(&mut board, &bob);
     let span = Subscribed::Live {
+        pruned: Seq(0),
         tail: Seq(9),
         joined: Seq(8),
         events: stays(Seq(2)),

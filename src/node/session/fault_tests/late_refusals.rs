@@ -20,6 +20,7 @@ fn a_refusal_that_is_older_than_a_whole_membership_is_asked_again() {
     board.fetched(
         &again,
         vec![Subscribed::Ended {
+            pruned: Seq(0),
             left: Seq(5),
             events,
             departed: None,
@@ -47,6 +48,7 @@ fn a_membership_that_began_after_the_end_that_a_span_tells_is_looked_at_too() {
     board.fetched(
         &fetch,
         vec![Subscribed::Ended {
+            pruned: Seq(0),
             left: Seq(5),
             events,
             departed: None,

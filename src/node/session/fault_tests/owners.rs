@@ -85,6 +85,7 @@ impl Upstream for Owners {
                 .after
                 .map_or(Vec::new(), |after| (after.0 + 1..4).map(event).collect());
             Subscribed::Live {
+                pruned: Seq(0),
                 tail: Seq(3),
                 joined: Seq(1),
                 events,

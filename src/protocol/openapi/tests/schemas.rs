@@ -12,7 +12,7 @@ fn every_frame_is_a_schema_of_its_own_and_t_tells_which() {
     for (union, count) in [
         ("ClientFrame", 10),
         ("ServerFrame", 14),
-        ("CommittedFrame", 2),
+        ("CommittedFrame", 3),
     ] {
         let choice = &schemas[union];
         assert_eq!(choice["discriminator"]["propertyName"], "t", "{union}");

@@ -92,6 +92,7 @@ impl Upstream for Fake {
             let after = interest.after.unwrap_or(tail);
             let span = events.iter().filter(|event| event.seq > after);
             Subscribed::Live {
+                pruned: Seq(0),
                 tail,
                 joined: Seq(1),
                 events: span.take(interest.limit as usize).cloned().collect(),

@@ -16,7 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ids::{ConversationName, MessageId, Seq, UserId};
-use crate::log::record::{Advance, Entry, Record};
+use crate::log::record::{Advance, Entry, Pruning, Record};
 use crate::shard::file::apply::{Clockwork, Quarantined};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -98,6 +98,8 @@ pub(crate) struct Part {
     /// Afterwards the watermarks of this closed conversation go, and its next advances and
     /// reactions.
     pub(crate) erased: Option<ConversationName>,
+    /// Afterwards advances up to a seq of this conversation go, and reactions to these messages.
+    pub(crate) pruned: Option<Pruning>,
 }
 
 /// Whose watermarks must be known to fold these entries.
@@ -143,7 +145,7 @@ pub(crate) fn fold<'a>(mut known: Known, entries: impl IntoIterator<Item = &'a E
                     .quarantined
                     .push(Quarantined::new(offset, record, reason));
             }
-            if part.erased.is_some() {
+            if part.erased.is_some() || part.pruned.is_some() {
                 changes.parts.push(std::mem::take(&mut part));
             }
         }
@@ -195,6 +197,10 @@ fn fold_record(
             part.erased = Some(name.clone());
             Ok(())
         }
+        Record::Pruned(pruning) => {
+            part.pruned = Some(pruning.clone());
+            Ok(())
+        }
         Record::EpochStart { .. } => Ok(()),
         Record::Event(_)
         | Record::Index(_)
@@ -202,7 +208,6 @@ fn fold_record(
         | Record::Banned(_)
         | Record::Unbanned(_)
         | Record::Viewed(_)
-        | Record::Pruned(_)
         | Record::OutboxProgress { .. } => Err("belongs to the messages stream".to_owned()),
         Record::Unreadable { reason, .. } => Err(reason.clone()),
     }

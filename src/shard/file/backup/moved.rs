@@ -6,7 +6,9 @@ use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 use crate::shard::file::store::StoreError;
 
 /// Tables of which a row goes with its conversation; the column with its name.
-pub(super) const OF_CONVERSATIONS: [(&str, &str); 14] = [
+pub(super) const OF_CONVERSATIONS: [(&str, &str); 15] = [
+    // Before those whose rows make rows of it.
+    ("retained", "conversation"),
     ("conversations", "name"),
     ("participants", "conversation"),
     ("departures", "conversation"),

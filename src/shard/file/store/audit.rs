@@ -19,7 +19,8 @@ pub(crate) const DENSE_SEQS: u64 = 1_000;
 const REACTIONS_MAX: u32 = 1_000;
 
 const COUNTED: &str = "SELECT c.name, c.last_seq, \
-    max(ifnull((SELECT m.seq FROM messages AS m WHERE m.conversation = c.name ORDER BY m.seq DESC LIMIT 1), 0), \
+    max(ifnull((SELECT g.up_to FROM pruned AS g WHERE g.conversation = c.name), 0), \
+        ifnull((SELECT m.seq FROM messages AS m WHERE m.conversation = c.name ORDER BY m.seq DESC LIMIT 1), 0), \
         ifnull((SELECT e.seq FROM events AS e WHERE e.conversation = c.name ORDER BY e.seq DESC LIMIT 1), 0)), \
     (SELECT count(*) FROM messages AS m WHERE m.conversation = c.name AND m.seq > c.last_seq - ?3) \
         + (SELECT count(*) FROM events AS e WHERE e.conversation = c.name AND e.seq > c.last_seq - ?3), \

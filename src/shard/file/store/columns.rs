@@ -202,6 +202,12 @@ pub(super) fn rank(row: &SqliteRow, at: usize) -> Result<Rank, StoreError> {
     })
 }
 
+/// Seconds of a setting that may be absent.
+fn seconds(row: &SqliteRow, column: usize) -> Result<Option<u32>, StoreError> {
+    let seconds = optional(row, column)?;
+    Ok(seconds.map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX)))
+}
+
 /// Whom a setting lets, as one column holds it.
 pub(super) fn whom_number(whom: Whom) -> u32 {
     match whom {
@@ -210,8 +216,8 @@ pub(super) fn whom_number(whom: Whom) -> u32 {
     }
 }
 
-/// The settings, from the columns posts, adds, `edit_window_s`, typing and presence, the first of
-/// them at `at`.
+/// The settings, from the columns posts, adds, `edit_window_s`, typing, presence and `retention_s`,
+/// the first of them at `at`.
 pub(super) fn settings(row: &SqliteRow, at: usize) -> Result<Settings, StoreError> {
     let whom = |column| match small(row, column)? {
         1 => Ok(Whom::All),
@@ -221,10 +227,10 @@ pub(super) fn settings(row: &SqliteRow, at: usize) -> Result<Settings, StoreErro
     Ok(Settings {
         post: whom(at)?,
         add: whom(at + 1)?,
-        edit_window_s: optional(row, at + 2)?
-            .map(|window| u32::try_from(window).unwrap_or(u32::MAX)),
+        edit_window_s: seconds(row, at + 2)?,
         typing: row.try_get(at + 3)?,
         presence: row.try_get(at + 4)?,
+        retention_s: seconds(row, at + 5)?,
     })
 }
 

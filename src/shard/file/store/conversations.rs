@@ -18,8 +18,10 @@ use crate::shard::file::store::shown::event;
 use crate::shard::file::store::{HeadRow, KEPT_MAX, Kept, Member, Store, StoreError};
 
 const HEAD: &str = "SELECT title, admin, created, created_offset, created_by, create_key, create_key_stamped, \
-    create_fingerprint, last_seq, last_created, data, posts, adds, edit_window_s, typing, presence, keeps, bans, \
-    EXISTS (SELECT 1 FROM closings AS x WHERE x.conversation = name) FROM conversations WHERE name = ?";
+    create_fingerprint, last_seq, last_created, data, posts, adds, edit_window_s, typing, presence, \
+    (SELECT r.retention_s FROM retained AS r WHERE r.conversation = name), keeps, bans, \
+    EXISTS (SELECT 1 FROM closings AS x WHERE x.conversation = name), \
+    ifnull((SELECT g.up_to FROM pruned AS g WHERE g.conversation = name), 0) FROM conversations WHERE name = ?";
 
 const MEMBERS: &str = "SELECT participant, joined_seq, position, role, muted_until FROM participants WHERE conversation = ?";
 
@@ -85,7 +87,7 @@ impl Store {
         head.direct = direct::is_direct(conversation);
 
         // What is left of one that is closed is nothing that anybody goes by.
-        if row.try_get(18)? {
+        if row.try_get(19)? {
             let query = sqlx::query(CLOSED_TO).bind(name).bind(int(head.last_seq.0));
             let found = self.read(query.fetch_all(&mut *moment)).await?;
             let users: Result<_, _> = found.iter().map(|found| user(found, 0)).collect();
@@ -116,7 +118,7 @@ impl Store {
         head.recent = self.recent(&mut moment, name).await?;
 
         // Asked for only where there are some: most conversations have none.
-        if row.try_get(16)? {
+        if row.try_get(17)? {
             let query = sqlx::query(KEPT)
                 .bind(name)
                 .bind(u32::try_from(KEPT_MAX).unwrap_or(u32::MAX));
@@ -130,7 +132,7 @@ impl Store {
             }
         }
 
-        if small(&row, 17)? > 0 {
+        if small(&row, 18)? > 0 {
             let query = sqlx::query(BANNED).bind(name);
             for banned in self.read(query.fetch_all(&mut *moment)).await? {
                 head.banned.push(user(&banned, 0)?);
@@ -240,6 +242,7 @@ fn head_row(row: &SqliteRow) -> Result<HeadRow, StoreError> {
         create_key,
         last_seq: seq(row, 8)?,
         last_created: number(row, 9)?,
+        pruned: seq(row, 20)?,
         members: Vec::new(),
         views: Vec::new(),
         recent: Vec::new(),

@@ -35,39 +35,49 @@ macro_rules! own {
     };
 }
 
+/// From where on unread messages are counted: behind that, and behind what is gone.
+macro_rules! since {
+    () => {
+        concat!("max(", own!(), ", ifnull(h.up_to, 0))")
+    };
+}
+
 // Unread by arithmetic over dense numbers, not by visiting messages: all events since the
-// watermark, less those that are no messages, less one's own, less deleted ones of others. Each
+// watermark that are held, less those that are no messages, less one's own, less deleted ones of others. Each
 // count walks an index only. Of messages that mention somebody those after the watermark are
 // visited, until there are a thousand that mention the reader.
 const SUMMARIES: &str = concat!(
     "SELECT asked.key, c.name, c.title, c.admin, c.created, c.last_seq, c.participants_count, \
     max(c.last_seq - ",
-    own!(),
+    since!(),
     " \
     - (SELECT count(*) FROM events AS e WHERE e.conversation = c.name AND e.seq > ",
-    own!(),
+    since!(),
     ") \
     - (SELECT count(*) FROM messages AS x WHERE x.conversation = c.name AND x.source = ?2 \
         AND x.seq > ",
-    own!(),
+    since!(),
     ") \
     - (SELECT count(*) FROM messages AS g INDEXED BY messages_deleted WHERE g.conversation = c.name \
         AND g.deleted_by IS NOT NULL AND g.seq > ",
-    own!(),
+    since!(),
     " AND g.source <> ?2), 0), \
     m.id, m.conversation, m.seq, m.source, m.text, m.reply_to, m.created, m.data, m.mentions, m.edited, m.deleted_by, \
-    m.changed_seq, p.role, p.muted_until, c.data, c.posts, c.adds, c.edit_window_s, c.typing, c.presence, ",
+    m.changed_seq, p.role, p.muted_until, c.data, c.posts, c.adds, c.edit_window_s, c.typing, c.presence, \
+    k.retention_s, ifnull(h.up_to, 0), ",
     own!(),
     ", \
     (SELECT count(*) FROM (SELECT 1 FROM messages AS n INDEXED BY messages_mentioning \
         WHERE n.conversation = c.name AND n.mentions IS NOT NULL AND n.seq > ",
-    own!(),
+    since!(),
     " AND n.source <> ?2 \
         AND EXISTS (SELECT 1 FROM json_each(n.mentions) AS named WHERE named.value = ?2) LIMIT ?3)), \
     v.revision, v.notify_after, v.pinned, v.archived \
     FROM json_each(?1) AS asked \
     CROSS JOIN participants AS p ON p.conversation = asked.value AND p.participant = ?2 \
     CROSS JOIN conversations AS c ON c.name = p.conversation \
+    LEFT JOIN pruned AS h ON h.conversation = c.name \
+    LEFT JOIN retained AS k ON k.conversation = c.name \
     LEFT JOIN watermarks AS w ON w.conversation = p.conversation AND w.participant = p.participant \
     LEFT JOIN own_marks AS o ON o.conversation = p.conversation AND o.participant = p.participant \
     LEFT JOIN views AS v ON v.conversation = p.conversation AND v.participant = p.participant \
@@ -218,6 +228,8 @@ fn summary(row: &SqliteRow, reader: &UserId) -> Result<protocol::ConversationIte
         my_muted_until: optional(row, 21)?,
         data: optional_text(row, 22)?.map(protocol::JsonObject::stored),
         settings: settings(row, 23)?,
+        retention_effective_s: None,
+        first_seq: seq(row, 29)?.next(),
         own: Some(own_of(row)?),
     };
 
@@ -237,14 +249,14 @@ fn summary(row: &SqliteRow, reader: &UserId) -> Result<protocol::ConversationIte
 
 /// Likewise, the reader's own view.
 fn own_of(row: &SqliteRow) -> Result<protocol::OwnView, StoreError> {
-    let view = own_view(row, 30)?;
+    let view = own_view(row, 32)?;
     Ok(protocol::OwnView {
         notify_after: view.notify_after,
         pinned: view.pinned,
         archived: view.archived,
-        read_up_to: seq(row, 28)?,
+        read_up_to: seq(row, 30)?,
         unread: small(row, 7)?.min(protocol::UNREAD_MAX),
-        unread_mentions: small(row, 29)?,
+        unread_mentions: small(row, 31)?,
     })
 }
 

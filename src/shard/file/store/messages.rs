@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::ids::{ConversationName, MessageId, Seq, UserId};
 use crate::log::record::Event;
 use crate::shard::command::Around;
-use crate::shard::file::store::columns::{content, int, small};
+use crate::shard::file::store::columns::{content, int, seq, small};
 use crate::shard::file::store::shown::{event, located, message};
 use crate::shard::file::store::{
     HeldMessage, HistoryRead, Located, ShownMessage, Store, StoreError,
@@ -25,6 +25,8 @@ const EVENTS: &str = "SELECT seq, created, NULL AS body, id, source, text, reply
             AND m.changed_seq = e.seq AND m.deleted_by IS NULL \
         WHERE e.conversation = ?1 AND e.seq > ?2 \
     ORDER BY seq LIMIT ?3";
+
+const PRUNED: &str = "SELECT up_to FROM pruned WHERE conversation = ?";
 
 /// Statements of a page of history: the filter, then newest first below a seq and oldest first
 /// above it.
@@ -61,7 +63,7 @@ const HISTORY_BY_BOTH: [&str; 2] =
 /// These reads, for the test that none of them scans a table.
 #[cfg(test)]
 pub(super) const READS: [&[&str]; 5] = [
-    &[LOCATE, HELD, EVENTS],
+    &[LOCATE, HELD, EVENTS, PRUNED],
     &HISTORY,
     &HISTORY_BY_SOURCE,
     &HISTORY_BY_REPLY,
@@ -151,22 +153,44 @@ impl Store {
         Ok(found)
     }
 
-    /// Events after `after`, ascending and dense, messages among them (without their keys), as
-    /// messages stand now. A hole is a quarantined record.
+    /// The events of [`span`](Self::span) alone.
     ///
     /// # Errors
     /// SQLite refused.
+    #[cfg(test)]
     pub(crate) async fn events(
         &self,
         conversation: &ConversationName,
         after: Seq,
         limit: u32,
     ) -> Result<Vec<Arc<Event>>, StoreError> {
+        let (events, _) = self.span(conversation, after, limit).await?;
+        Ok(events)
+    }
+
+    /// Events after `after`, ascending and dense, messages among them (without their keys), as
+    /// messages stand now, and up to which seq all are gone, of one moment of the file. A hole is a
+    /// quarantined record.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub(crate) async fn span(
+        &self,
+        conversation: &ConversationName,
+        after: Seq,
+        limit: u32,
+    ) -> Result<(Vec<Arc<Event>>, Seq), StoreError> {
+        let mut moment = self.read(self.readers().begin()).await?;
+        let gone = sqlx::query(PRUNED).bind(conversation.as_str());
+        let gone = self.read(gone.fetch_optional(&mut *moment)).await?;
+        let pruned = gone.map(|gone| seq(&gone, 0)).transpose()?;
+
         let query = sqlx::query(EVENTS)
             .bind(conversation.as_str())
             .bind(int(after.0))
             .bind(limit);
-        let rows = self.read(query.fetch_all(self.readers())).await?;
-        rows.iter().map(|row| event(conversation, row)).collect()
+        let rows = self.read(query.fetch_all(&mut *moment)).await?;
+        let events: Result<_, _> = rows.iter().map(|row| event(conversation, row)).collect();
+        Ok((events?, pruned.unwrap_or_default()))
     }
 }

@@ -34,7 +34,11 @@ const FILES: [(i64, &str, &str); 5] = [
 /// Tables that are made where they are missing, by statements that may be run again. A program that
 /// does not know them does not notice them, while it refuses a file with a migration that it does
 /// not know: so a node may go back to it, as long as nothing of them is used.
-pub(super) const ADDITIONS: [&str; 2] = [sql!("additions/closed"), sql!("additions/views")];
+pub(super) const ADDITIONS: [&str; 3] = [
+    sql!("additions/closed"),
+    sql!("additions/retention"),
+    sql!("additions/views"),
+];
 
 /// The first of them, so many.
 pub(super) fn up_to(count: usize) -> Vec<Migration> {

@@ -30,6 +30,7 @@ mod write_content;
 mod write_members;
 mod write_messages;
 mod write_receipts;
+mod write_retention;
 mod write_views;
 mod writer;
 
@@ -46,6 +47,7 @@ mod keys;
 mod messages;
 pub(in crate::shard) mod progress;
 mod receipts;
+mod retention;
 mod seen;
 
 #[cfg(test)]
@@ -58,6 +60,7 @@ pub(crate) use erasure::Left;
 pub(crate) use error::{OpenError, StoreError};
 pub(crate) use handle::Store;
 pub(crate) use history::Past;
+pub(crate) use retention::Outdated;
 pub(crate) use rows::{
     ApplyEntry, Counted, HeadRow, HeldMessage, HistoryRead, KEPT_MAX, Kept, KeptEntry, KeyRow,
     Located, Marks, Member, OutboxRow, ShownMessage, UsedKey, View,

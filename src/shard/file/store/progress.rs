@@ -51,7 +51,7 @@ const CONTENT: [&str; 14] = [
 ];
 
 /// What later versions added, each hashed if it has rows.
-const ADDED: [&str; 12] = [
+const ADDED: [&str; 13] = [
     "SELECT conversation, seq, data, mentions, edited, changed_seq, edits, deleted_by FROM messages \
         WHERE changed_seq > 0 OR data IS NOT NULL OR mentions IS NOT NULL ORDER BY conversation, seq",
     "SELECT conversation, seq, message_seq FROM events WHERE message_seq IS NOT NULL ORDER BY \
@@ -66,6 +66,7 @@ const ADDED: [&str; 12] = [
     "SELECT conversation, user, banned_by, at, reason FROM bans ORDER BY conversation, user",
     "SELECT conversation, seq, erased FROM closings ORDER BY conversation",
     "SELECT conversation, up_to FROM pruned ORDER BY conversation",
+    "SELECT conversation, retention_s FROM retained WHERE retention_s IS NOT NULL ORDER BY conversation",
     "SELECT conversation, participant, revision, notify_after, pinned, archived, at FROM views \
         ORDER BY conversation, participant",
     "SELECT \"offset\", idx, revision, pinned, archived FROM outbox_views ORDER BY \"offset\", idx",

@@ -41,7 +41,7 @@ const ACQUAINTED: &str = "SELECT p.participant FROM participants AS p WHERE p.co
     OR EXISTS (SELECT 1 FROM messages AS m WHERE m.conversation = p.conversation AND m.source = p.participant \
         AND m.seq > p.joined_seq) \
     OR EXISTS (SELECT 1 FROM reactions AS r WHERE r.conversation = p.conversation AND r.participant = p.participant \
-        AND r.ts >= (SELECT e.created FROM events AS e WHERE e.conversation = p.conversation AND e.seq = p.joined_seq)) \
+        AND r.ts >= ifnull((SELECT e.created FROM events AS e WHERE e.conversation = p.conversation AND e.seq = p.joined_seq), 0)) \
     ) ORDER BY p.participant";
 
 /// Every read of this file, for the test that none of them scans a table.

@@ -33,6 +33,8 @@ pub(crate) struct HeadRow {
     pub last_seq: Seq,
     /// `created` of its last event.
     pub last_created: u64,
+    /// The last seq that is gone; 0 when none is.
+    pub pruned: Seq,
     /// Current participants.
     pub members: Vec<Member>,
     /// Own views of participants who have one.

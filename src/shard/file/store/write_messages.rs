@@ -12,7 +12,9 @@ use crate::shard::file::store::remembered::Remembered;
 use crate::shard::file::store::script::{Multi, Script, Which, look_up};
 #[cfg(test)]
 use crate::shard::file::store::write_content::{EDIT, ERASE, PRUNE};
-use crate::shard::file::store::{write_closing, write_content, write_members, write_views};
+use crate::shard::file::store::{
+    write_closing, write_content, write_members, write_retention, write_views,
+};
 
 pub(super) const LAST_SEQS: &str = "SELECT c.name, c.last_seq, EXISTS (SELECT 1 FROM closings AS x WHERE x.conversation = c.name) \
     FROM json_each(?1) AS asked \
@@ -126,6 +128,7 @@ pub(super) fn write(script: &mut Script, changes: &Changes) -> Vec<Which> {
     write_members::write(script, changes);
     write_views::write(script, changes);
     write_closing::write(script, changes);
+    write_retention::write(script, changes);
     write_keys(script, changes);
     write_indexes(script, changes);
     messages

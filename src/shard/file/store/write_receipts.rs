@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use sqlx::SqliteConnection;
 
 use crate::ids::Seq;
+use crate::log::record::Pruning;
 use crate::shard::file::apply::Clockwork;
-use crate::shard::file::apply::receipts::{Known, Part, Participant, Watermarks};
+use crate::shard::file::apply::receipts::{Kind, Known, Part, Participant, Watermarks};
 use crate::shard::file::store::StoreError;
 use crate::shard::file::store::columns::{conversation, int, json, number, optional, seq, user};
 use crate::shard::file::store::remembered::Remembered;
@@ -71,12 +72,28 @@ const ERASE_REACTIONS: &str = "DELETE FROM reactions WHERE (message_id, particip
     SELECT r.message_id, r.participant FROM reactions AS r INDEXED BY reactions_by_participant \
     WHERE r.conversation = ? ORDER BY r.participant, r.ts, r.message_id LIMIT ?)";
 
+// Whoever ever moved a watermark has a row that says so.
+const PRUNE_ADVANCES: &str = "DELETE FROM advances WHERE (conversation, participant, kind, upto_seq) IN (\
+    SELECT a.conversation, a.participant, a.kind, a.upto_seq FROM watermarks AS w CROSS JOIN advances AS a \
+    ON a.conversation = w.conversation AND a.participant = w.participant AND a.kind = ? AND a.upto_seq <= ? \
+    WHERE w.conversation = ? ORDER BY w.participant, a.upto_seq LIMIT ?)";
+const PRUNE_REACTIONS: Multi = Multi {
+    head: "DELETE FROM reactions WHERE message_id IN (VALUES ",
+    row: "(?)",
+    tail: ")",
+};
+
 /// Statements that find rows, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const FINDING: [Multi; 3] = [REPLACED, FOLD, TAKE_BACK];
+pub(super) const FINDING: [Multi; 4] = [REPLACED, FOLD, TAKE_BACK, PRUNE_REACTIONS];
 #[cfg(test)]
-pub(super) const DELETING: [&str; 4] =
-    [ERASE_WATERMARKS, ERASE_OWN, ERASE_ADVANCES, ERASE_REACTIONS];
+pub(super) const DELETING: [&str; 5] = [
+    ERASE_WATERMARKS,
+    ERASE_OWN,
+    ERASE_ADVANCES,
+    ERASE_REACTIONS,
+    PRUNE_ADVANCES,
+];
 
 /// Watermarks written lately.
 pub(super) type Marks = Remembered<Participant, Watermarks>;
@@ -188,6 +205,21 @@ pub(super) fn write(script: &mut Script, part: &Part) {
             script.add(statement, |query| query.bind(name).bind(ROWS));
         }
     }
+    if let Some(pruning) = &part.pruned {
+        prune(script, pruning);
+    }
+}
+
+fn prune(script: &mut Script, pruning: &Pruning) {
+    let (name, up_to) = (pruning.conversation.as_str(), int(pruning.up_to.0));
+    for kind in [Kind::Delivered, Kind::Read] {
+        script.add(PRUNE_ADVANCES, |query| {
+            query.bind(kind.code()).bind(up_to).bind(name).bind(ROWS)
+        });
+    }
+    script.rows(&PRUNE_REACTIONS, &pruning.messages, |query, id| {
+        query.bind(id.as_bytes().as_slice())
+    });
 }
 
 fn write_reactions(script: &mut Script, part: &Part) {

@@ -193,7 +193,7 @@ async fn a_page_read_while_its_reader_is_removed_has_nothing_after_the_removal()
     }
 
     let seen = in_time(events).await.expect("runs");
-    let Ok((Found::Events { items, next }, _)) = seen else {
+    let Ok((Found::Events { items, next, .. }, _)) = seen else {
         panic!("{seen:?}")
     };
     let seqs: Vec<_> = items.iter().map(|event| event.seq.0).collect();

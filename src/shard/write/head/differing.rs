@@ -44,6 +44,7 @@ impl Head {
             ("who left as a reader or muted", gone),
             ("participants' own views", self.views == file.views),
             ("its newest messages", self.recent == file.recent),
+            ("what is gone", self.pruned == file.pruned),
             (
                 "its creation",
                 self.created == file.created

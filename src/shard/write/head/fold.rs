@@ -75,6 +75,10 @@ pub(in crate::shard) struct Head {
     pub(in crate::shard) direct: bool,
     /// What participants set for themselves alone, of those who did.
     pub(in crate::shard) views: BTreeMap<UserId, View>,
+    /// The last seq that is gone, as far as the file has it; 0 when none is.
+    pub(in crate::shard) pruned: Seq,
+    /// Nobody reacts any more to what is up to there: it is about to go. Never before `pruned`.
+    pub(in crate::shard) quiet: Seq,
     /// It is closed, and these took part then; its last event is that.
     pub(in crate::shard) closed: Option<BTreeSet<UserId>>,
 }
@@ -119,6 +123,8 @@ impl Head {
             gone: gone.collect(),
             direct: row.direct,
             views: row.views.into_iter().collect(),
+            pruned: row.pruned,
+            quiet: row.pruned,
             closed: row.closed.map(|users| users.into_iter().collect()),
         }
     }
@@ -154,6 +160,8 @@ impl Head {
             gone: BTreeMap::new(),
             direct: direct::is_direct(&event.conversation),
             views: BTreeMap::new(),
+            pruned: Seq(0),
+            quiet: Seq(0),
             closed: None,
         };
 
@@ -283,6 +291,13 @@ impl Head {
         self.stand(user, |standing| {
             (standing.role, standing.muted_until) = (Role::Member, 0);
         });
+    }
+
+    /// The file has nothing any more up to a seq.
+    pub(in crate::shard) fn prune(&mut self, up_to: Seq) {
+        self.pruned = up_to.max(self.pruned);
+        self.quiet = self.pruned.max(self.quiet);
+        while self.recent.pop_front_if(|(seq, _)| *seq <= up_to).is_some() {}
     }
 
     /// A user is banned who takes no part, or is not any more.

@@ -13,7 +13,8 @@ impl Standing {
 }
 
 impl Head {
-    /// For a reader, at a time.
+    /// For a reader, at a time. For how long it keeps its events is added by who knows what the
+    /// deployment says.
     #[must_use]
     pub(in crate::shard) fn view(
         &self,
@@ -38,6 +39,8 @@ impl Head {
             my_muted_until: own.and_then(|own| own.muted(now_ms)),
             data: self.data.clone().map(JsonObject::stored),
             settings: self.settings,
+            retention_effective_s: None,
+            first_seq: self.pruned.next(),
             own: None,
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::ids::Offset;
 use crate::log::record::Record;
 use crate::shard::write::owner::Owner;
+use crate::shard::write::owner::conversation::Known;
 
 impl Owner {
     /// SQLite has everything of the messages stream up to there: memory need not keep it.
@@ -30,6 +31,12 @@ impl Owner {
                         state
                             .keys
                             .remove(&(event.actor().clone(), Arc::clone(&key.key)));
+                    }
+                }
+                Record::Pruned(pruning) => {
+                    let state = self.conversations.get_mut(&pruning.conversation);
+                    if let Some(Known::Head(head)) = state.map(|state| &mut state.known) {
+                        head.prune(pruning.up_to);
                     }
                 }
                 Record::KeyUsed(used) => self.used_key_applied(&used),

@@ -46,6 +46,7 @@ impl Owner {
                 conversation,
                 up_to,
                 at,
+                messages: Vec::new(),
             }),
             Step::Erase(_) | Step::Last => Record::Erased(Erasure {
                 conversation,

@@ -3,7 +3,7 @@
 
 use crate::ids::ConversationName;
 use crate::log::lane::Definite;
-use crate::log::record::{EventKind, Record, Tail};
+use crate::log::record::{EventKind, Pruning, Record, Tail};
 use crate::log::{PerStream, Stream};
 use crate::problem::{Code, Problem};
 use crate::shard::command::{IndexItem, Push, ShardError};
@@ -117,7 +117,8 @@ impl Owner {
             Record::Advances { conversation, .. } => self.push_marks(conversation, &decided.pushes),
             Record::Viewed(change) => self.push_marks(&change.conversation, &decided.pushes),
             Record::OwnMark(mark) => self.push_marks(&mark.conversation, &decided.pushes),
-            Record::Reaction { conversation, .. } => {
+            Record::Reaction { conversation, .. }
+            | Record::Pruned(Pruning { conversation, .. }) => {
                 for push in &decided.pushes {
                     self.subscriptions.push_to(conversation, push, None);
                 }

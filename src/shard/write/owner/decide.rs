@@ -59,6 +59,7 @@ impl Owner {
             Write::Update(update) => self.decide_update(name, update),
             Write::Close(close) => self.decide_close(name, close),
             Write::Erase { step, .. } => self.decide_step(name, *step),
+            Write::Retire { outdated, step, .. } => self.decide_retire(name, (*outdated, step)),
             Write::Set(set) => self.decide_set(name, set),
             Write::Ban(ban) => self.decide_ban(name, ban),
             Write::Unban(unban) => self.decide_unban(name, unban),
@@ -74,12 +75,11 @@ impl Owner {
                 seq, user, origin, ..
             } => self.decide_read(name, *seq, user, *origin),
             Write::React {
+                at,
                 id,
                 user,
                 reaction,
-                deleted,
-                ..
-            } => self.decide_react(name, (*id, *deleted), user, *reaction),
+            } => self.decide_react(name, (*id, at), user, *reaction),
             Write::View(set) => self.decide_view(name, set),
             Write::OwnMark(set) => self.decide_own_mark(name, set),
             Write::Index(_) => Verdict::Rests(Offset(0), Ok(Accepted::Done(Done::Indexed))),

@@ -2,8 +2,9 @@
 //! settings, roles, mutes and bans.
 
 use crate::ids::ConversationName;
-use crate::log::record::ROLES_SINCE;
+use crate::log::record::{RETENTION_SINCE, ROLES_SINCE};
 use crate::problem::Problem;
+use crate::protocol::SettingsChange;
 use crate::shard::command::{Ban, Done, SetParticipant, Unban, Update};
 use crate::shard::write::head::Banned;
 use crate::shard::write::owner::Owner;
@@ -14,7 +15,11 @@ impl Owner {
     pub(super) fn decide_update(&mut self, name: &ConversationName, update: &Update) -> Verdict {
         let event = self
             .on_head(name, |head, now_ms| head.decide_update(update, now_ms))
-            .and_then(|event| self.if_all_read(event));
+            .and_then(|event| self.if_all_read(event))
+            .and_then(|event| match self.not_all_retain(&update.settings) {
+                Some(problem) if event.is_some() => Err(problem),
+                _ => Ok(event),
+            });
         self.changed(name, event, (&update.by, Done::Updated))
     }
 
@@ -74,6 +79,12 @@ impl Owner {
             Ok(None) => Verdict::Rests(self.members_changed(name), Ok(done())),
             Err(problem) => Verdict::Rests(self.members_changed(name), Err(problem)),
         }
+    }
+
+    /// Why a retention is not set yet, if one is.
+    pub(super) fn not_all_retain(&self, settings: &SettingsChange) -> Option<Problem> {
+        self.not_all_read(RETENTION_SINCE)
+            .filter(|_| !settings.retention_s.keeps())
     }
 
     /// Gives a change back, if there is one, once every node reads the records that it takes.

@@ -3,7 +3,7 @@
 use crate::ids::{ConversationName, Offset, UserId};
 use crate::log::record::{Event, EventKind, ROLES_SINCE};
 use crate::problem::Problem;
-use crate::protocol::{Conversation, direct};
+use crate::protocol::{Conversation, SettingsChange, direct};
 use crate::shard::command::{Create, Done};
 use crate::shard::write::head::{decide_create as begin_conversation, decide_create_again};
 use crate::shard::write::owner::Owner;
@@ -37,6 +37,10 @@ impl Owner {
         }
 
         if let Some(problem) = self.not_all_read(ROLES_SINCE).filter(|_| create.has_more()) {
+            return Verdict::Rests(Offset(0), Err(problem));
+        }
+
+        if let Some(problem) = self.not_all_retain(&SettingsChange::of(&create.settings)) {
             return Verdict::Rests(Offset(0), Err(problem));
         }
 

@@ -45,6 +45,7 @@ mod governing;
 mod membership;
 mod receipts;
 mod resubmit;
+mod retention;
 mod sending;
 mod typing;
 
@@ -71,4 +72,4 @@ pub(crate) use memory::HeadMemory;
 pub(in crate::shard) use running::spawn;
 pub(in crate::shard) use state::{Owner, Setup};
 pub(in crate::shard) use ticket::page_of;
-pub(in crate::shard) use write::{Change, Step, Write};
+pub(in crate::shard) use write::{Change, Retire, Step, Write};

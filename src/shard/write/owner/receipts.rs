@@ -3,6 +3,7 @@
 use crate::ids::{ConversationName, MessageId, Offset, Seq, SessionId, UserId};
 use crate::log::record::{Advance, Record};
 use crate::shard::command::{Delivered, Done, Push};
+use crate::shard::file::store::Located;
 use crate::shard::write::head::Head;
 use crate::shard::write::message::message_deleted;
 use crate::shard::write::owner::Owner;
@@ -84,7 +85,7 @@ impl Owner {
     pub(super) fn decide_react(
         &mut self,
         name: &ConversationName,
-        (message_id, deleted): (MessageId, bool),
+        (message_id, at): (MessageId, &Located),
         user: &UserId,
         reaction: Option<u32>,
     ) -> Verdict {
@@ -93,12 +94,15 @@ impl Owner {
         let Some(state) = self.conversations.get_mut(name) else {
             return unknown;
         };
-        if !state.head().is_some_and(|head| head.has(user)) {
+        if !state
+            .head()
+            .is_some_and(|head| head.has(user) && at.seq > head.quiet)
+        {
             return unknown;
         }
 
         // A deletion that is not committed yet is waited for: see `receipt_waits`.
-        let deleted = deleted
+        let deleted = at.deleted
             || self
                 .messages
                 .now(message_id)

@@ -12,6 +12,7 @@ use crate::log::lane::{Lane, Witnessed};
 use crate::log::lease::Lease;
 use crate::log::record::{OutboxPosition, Record, Tail};
 use crate::log::{PerStream, Token};
+use crate::protocol::Retention;
 use crate::shard::file::store::Store;
 use crate::shard::file::worker::Stood;
 use crate::shard::replicas::Replicas;
@@ -48,6 +49,8 @@ pub(in crate::shard) struct Setup {
     /// Stamped keys of the last minute, from the raw entries.
     pub stamped: Vec<StampedKey>,
     pub heads_max: usize,
+    /// What the deployment says of how long events are kept.
+    pub retention: Retention,
     /// Bytes of heads of the process, which all its shards share.
     pub heads_bytes_max: u64,
     pub head_memory: Arc<HeadMemory>,

@@ -9,6 +9,7 @@ use crate::shard::command::{
     Add, Ban, Close, Create, Delete, Edit, Remove, Send, SetOwnMark, SetParticipant, SetView,
     Unban, Update,
 };
+use crate::shard::file::store::{Located, Outdated};
 
 /// A write as the loop takes it: names resolved.
 #[derive(Debug)]
@@ -31,12 +32,11 @@ pub(in crate::shard) enum Write {
         origin: Option<SessionId>,
     },
     React {
-        conversation: ConversationName,
+        /// Where the message was when this came.
+        at: Located,
         id: MessageId,
         user: UserId,
         reaction: Option<u32>,
-        /// The message was deleted before this came.
-        deleted: bool,
     },
     /// Of a message that is named by its id alone: in which conversation it is, is found out first.
     Change {
@@ -50,6 +50,12 @@ pub(in crate::shard) enum Write {
     Erase {
         conversation: ConversationName,
         step: Step,
+    },
+    /// A step by which a conversation loses what is older than it keeps.
+    Retire {
+        conversation: ConversationName,
+        outdated: Outdated,
+        step: Retire,
     },
 }
 
@@ -69,8 +75,9 @@ impl Write {
             Self::View(set) => Some(&set.conversation),
             Self::OwnMark(set) => Some(&set.conversation),
             Self::Read { conversation, .. }
-            | Self::React { conversation, .. }
-            | Self::Erase { conversation, .. } => Some(conversation),
+            | Self::Erase { conversation, .. }
+            | Self::Retire { conversation, .. } => Some(conversation),
+            Self::React { at, .. } => Some(&at.conversation),
             Self::Change { conversation, .. } => conversation.as_ref(),
             Self::Resubmit(event) => Some(&event.conversation),
             Self::Index(_) => None,
@@ -82,6 +89,7 @@ impl Write {
         match self {
             Self::Read { .. } | Self::React { .. } | Self::OwnMark(_) => Stream::Receipts,
             Self::Erase { step, .. } => step.stream(),
+            Self::Retire { step, .. } => step.stream(),
             _ => Stream::Messages,
         }
     }
@@ -113,6 +121,28 @@ impl Step {
         match self {
             Self::Erase(stream) => stream,
             Self::Prune(_) | Self::Last => Stream::Messages,
+        }
+    }
+}
+
+/// A step by which a conversation loses what is older than it keeps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::shard) enum Retire {
+    /// Nobody reacts any more to what is to go. It has no record: what it answers is the last one
+    /// of before.
+    Quiet,
+    /// When it was delivered and read goes, and the reactions to these messages.
+    Beside(Vec<MessageId>),
+    /// Messages and events go; with the last step for now sessions are told.
+    Events { is_last: bool },
+}
+
+impl Retire {
+    /// Into which stream its record goes.
+    pub(in crate::shard) fn stream(&self) -> Stream {
+        match self {
+            Self::Quiet | Self::Beside(_) => Stream::Receipts,
+            Self::Events { .. } => Stream::Messages,
         }
     }
 }

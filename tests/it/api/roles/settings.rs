@@ -2,8 +2,7 @@
 
 use super::*;
 
-const DEFAULTS: &str =
-    r#"{"post":"all","add":"moderators","edit_window_s":null,"typing":true,"presence":true}"#;
+const DEFAULTS: &str = r#"{"post":"all","add":"moderators","edit_window_s":null,"typing":true,"presence":true,"retention_s":null}"#;
 
 fn defaults() -> Value {
     serde_json::from_str(DEFAULTS).unwrap()
@@ -83,7 +82,7 @@ async fn what_is_no_setting_is_named_and_nothing_of_the_request_holds() {
         (json!({"settings": {}}), "setting"),
         (json!({"settings": null}), "null"),
         (json!({"settings": {"history": "joined"}}), "history"),
-        (json!({"settings": {"retention_s": 60}}), "retention_s"),
+        (json!({"settings": {"retention_s": 59}}), "retention_s"),
         (
             json!({"title": "x", "settings": {"post": "nobody"}}),
             "settings.post",

@@ -1,5 +1,6 @@
 //! Writes any log that there may be, also what no owner would write.
 
+use super::retained_for::pruned_beside;
 use super::*;
 
 pub(super) struct Author {
@@ -172,6 +173,11 @@ impl Author {
         let near =
             |author: &mut Self| (author.number + author.dice.random_range(0..6)).saturating_sub(3);
         match self.dice.random_range(0..14) {
+            11 if self.dice.random_range(0..2) == 0 => {
+                let messages = [0, 1, 2, 3].map(|_| self.dice.random_range(0..5));
+                let up_to = self.dice.random_range(0..=self.number);
+                pruned_beside(name, up_to, &messages, at)
+            }
             10 if self.dice.random_range(0..3) == 0 => erased(name, at.is_multiple_of(2), at),
             0 => react(
                 name,

@@ -13,6 +13,7 @@ pub(crate) fn pruned(name: &str, up_to: u64, at: u64) -> Record {
         conversation: conversation(name),
         up_to: Seq(up_to),
         at,
+        messages: Vec::new(),
     })
 }
 

@@ -104,6 +104,12 @@ pub(crate) fn some_change(number: u64) -> (Patch<Option<Arc<str>>>, SettingsChan
         _ => Patch::Set(Some(format!("{{\"of\":{number}}}").into())),
     };
     let settings = SettingsChange {
+        retention_s: [
+            Patch::Keep,
+            Patch::Set(Some(60)),
+            Patch::Keep,
+            Patch::Set(None),
+        ][of(4)],
         post: [None, Some(Whom::All), Some(Whom::Moderators)][of(3)],
         add: [None, Some(Whom::All)][of(2)],
         edit_window_s: [Patch::Keep, Patch::Set(None), Patch::Set(Some(60))][of(3)],
@@ -121,6 +127,7 @@ pub(crate) fn some_change(number: u64) -> (Patch<Option<Arc<str>>>, SettingsChan
 async fn a_head_is_filled_with_all_that_was_decided() {
     let folder = folder();
     let all = SettingsChange {
+        retention_s: Patch::Keep,
         post: Some(Whom::Moderators),
         add: Some(Whom::All),
         edit_window_s: Patch::Set(Some(60)),

@@ -17,6 +17,7 @@ use rand::{Rng, SeedableRng};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, Connection, Row};
 
+use super::columns::int;
 use super::*;
 use crate::ids::{
     ClusterId, ConversationName, Epoch, IdempotencyKey, MessageId, NodeId, Offset, Seq, ShardId,
@@ -46,6 +47,7 @@ mod histories;
 mod indexes;
 mod plans;
 mod reactions;
+mod retained_for;
 mod said;
 mod unread;
 mod viewed;
