@@ -52,7 +52,7 @@ impl Checker {
             return;
         };
         operation.state = State::from(result);
-        let (user, conversation, begun, seq) = (
+        let (user, conversation, begun, seen_at) = (
             operation.user,
             operation.conversation,
             operation.begun,
@@ -79,16 +79,12 @@ impl Checker {
             }
             Outcome::Failed { code } => {
                 self.counts.failed += 1;
-                if seq > 0 {
+                if seen_at > 0 {
                     let said = format!(
-                        "op-{op} was refused as {code}, and is at seq {seq} of c{conversation}"
+                        "op-{op} was refused as {code}, and is at seq {seen_at} of c{conversation}"
                     );
-                    self.wrong(
-                        at,
-                        "refused must not appear",
-                        said,
-                        Span::at(conversation, seq).and_op(op),
-                    );
+                    let span = Span::at(conversation, seen_at).and_op(op);
+                    self.wrong(at, "refused must not appear", said, span);
                 }
                 match (code.as_str(), &act) {
                     ("not_participant", _) => {

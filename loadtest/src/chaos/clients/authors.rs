@@ -84,9 +84,9 @@ async fn recent(world: &World, person: &mut Person, conversation: u32) -> Vec<Ch
     };
 
     let shown = answer.body.get("items").and_then(Value::as_array);
-    let chosen = |(item, shown): (&Item, &Value)| {
-        let op = op_of(shown.get("text")?.as_str()?)?;
-        let id = shown.get("id")?.as_str()?.to_owned();
+    let chosen = |(item, body): (&Item, &Value)| {
+        let op = op_of(body.get("text")?.as_str()?)?;
+        let id = body.get("id")?.as_str()?.to_owned();
         let seq = item.seq;
         Some(Chosen { seq, op, id })
     };

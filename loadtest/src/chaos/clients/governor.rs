@@ -75,9 +75,9 @@ async fn silence(
         (json!({"role": "reader"}), json!({"role": "member"}))
     };
 
-    let write = standing(conversation, user, on);
-    let act = Act::Silence { user, on: true };
-    let silenced = operate(world, admin, conversation, act, &write).await;
+    let silence = standing(conversation, user, on);
+    let asked = Act::Silence { user, on: true };
+    let silenced = operate(world, admin, conversation, asked, &silence).await;
     if matches!(silenced, Outcome::Ok { .. }) {
         let mut person = Person::new(world, user);
         for _ in 0..SENDS {
@@ -85,9 +85,9 @@ async fn silence(
         }
     }
 
-    let write = standing(conversation, user, off);
-    let act = Act::Silence { user, on: false };
-    taken_back(world, (conversation, admin), act, &write).await
+    let end = standing(conversation, user, off);
+    let ended = Act::Silence { user, on: false };
+    taken_back(world, (conversation, admin), ended, &end).await
         && !matches!(silenced, Outcome::Unknown { .. })
 }
 

@@ -11,7 +11,7 @@ fn every_frame_is_a_schema_of_its_own_and_t_tells_which() {
 
     for (union, count) in [
         ("ClientFrame", 10),
-        ("ServerFrame", 14),
+        ("ServerFrame", 15),
         ("CommittedFrame", 3),
     ] {
         let choice = &schemas[union];

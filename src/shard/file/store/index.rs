@@ -43,9 +43,9 @@ macro_rules! since {
 }
 
 // Unread by arithmetic over dense numbers, not by visiting messages: all events since the
-// watermark that are held, less those that are no messages, less one's own, less deleted ones of others. Each
-// count walks an index only. Of messages that mention somebody those after the watermark are
-// visited, until there are a thousand that mention the reader.
+// watermark that are held, less those that are no messages, less one's own, less deleted ones of
+// others. Each count walks an index only. Of messages that mention somebody those after the
+// watermark are visited, until there are a thousand that mention the reader.
 const SUMMARIES: &str = concat!(
     "SELECT asked.key, c.name, c.title, c.admin, c.created, c.last_seq, c.participants_count, \
     max(c.last_seq - ",

@@ -197,16 +197,19 @@ pub(super) fn write(script: &mut Script, part: &Part) {
     write_reactions(script, part);
 
     if let Some(name) = &part.erased {
-        let name = name.as_str();
-        for statement in [ERASE_WATERMARKS, ERASE_OWN] {
-            script.add(statement, |query| query.bind(name));
-        }
-        for statement in [ERASE_ADVANCES, ERASE_REACTIONS] {
-            script.add(statement, |query| query.bind(name).bind(ROWS));
-        }
+        erase(script, name.as_str());
     }
     if let Some(pruning) = &part.pruned {
         prune(script, pruning);
+    }
+}
+
+fn erase(script: &mut Script, name: &str) {
+    for statement in [ERASE_WATERMARKS, ERASE_OWN] {
+        script.add(statement, |query| query.bind(name));
+    }
+    for statement in [ERASE_ADVANCES, ERASE_REACTIONS] {
+        script.add(statement, |query| query.bind(name).bind(ROWS));
     }
 }
 
