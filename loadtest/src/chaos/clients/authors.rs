@@ -9,6 +9,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use crate::chaos::clients::person::{Person, Write};
+use crate::chaos::clients::receipts::operate;
 use crate::chaos::clients::{Group, World, reader};
 use crate::chaos::history::item::{conversation_name, edited_text, item, op_of, user_name};
 use crate::chaos::history::{Act, Item, Outcome, Record, What};
@@ -117,7 +118,6 @@ async fn edit(world: &World, author: &mut Person, conversation: u32, chosen: &Ch
 
 async fn erase(world: &World, by: &mut Person, conversation: u32, chosen: &Chosen) -> Outcome {
     let act = Act::Delete { seq: chosen.seq };
-    let op = world.log.begin(by.user, conversation, act);
     let write = Write {
         method: Method::DELETE,
         path: format!("/v1/messages/{}", chosen.id),
@@ -125,9 +125,7 @@ async fn erase(world: &World, by: &mut Person, conversation: u32, chosen: &Chose
         body: None,
         rival: false,
     };
-    let outcome = by.settle(world, op, &write, true).await;
-    world.log.end(op, outcome.clone());
-    outcome
+    operate(world, by, conversation, act, &write).await
 }
 
 /// Somebody reads it right after it was changed, one way or another.

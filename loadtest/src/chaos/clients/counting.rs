@@ -7,9 +7,8 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::time::Instant;
 
-use crate::chaos::clients::http::Call;
 use crate::chaos::clients::person::Person;
-use crate::chaos::clients::{World, reader};
+use crate::chaos::clients::{World, finale, reader};
 use crate::chaos::history::Record;
 use crate::chaos::history::item::conversation_number;
 
@@ -45,38 +44,23 @@ pub(super) async fn count(world: &Arc<World>) {
 
 /// Notes all counts of one user; false when some could not be had.
 async fn counted(world: &World, person: &mut Person) -> bool {
-    let mut after = String::new();
-    loop {
-        let path = format!("/v1/conversations?limit=200{after}");
-        let call = Call {
-            strict: true,
-            ..Call::get(&path)
+    let Some((items, _)) = finale::items(person, true).await else {
+        return false;
+    };
+    for item in &items {
+        let name = item.get("name").and_then(Value::as_str);
+        let Some(conversation) = name.and_then(conversation_number) else {
+            continue;
         };
-        let Ok(answer) = person.call(call).await else {
+        let Some(unread) = item.get("unread").and_then(Value::as_u64) else {
             return false;
         };
-        let Some(items) = answer.body.get("items").and_then(Value::as_array) else {
-            return false;
-        };
-
-        for item in items {
-            let name = item.get("name").and_then(Value::as_str);
-            let Some(conversation) = name.and_then(conversation_number) else {
-                continue;
-            };
-            let Some(unread) = item.get("unread").and_then(Value::as_u64) else {
-                return false;
-            };
-            world.log.note(&Record::Counted {
-                at: world.log.now(),
-                user: person.user,
-                conversation,
-                unread,
-            });
-        }
-        match answer.body.get("next").and_then(Value::as_str) {
-            Some(next) => after = format!("&after={next}"),
-            None => return true,
-        }
+        world.log.note(&Record::Counted {
+            at: world.log.now(),
+            user: person.user,
+            conversation,
+            unread,
+        });
     }
+    true
 }

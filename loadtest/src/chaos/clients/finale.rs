@@ -160,7 +160,15 @@ pub(crate) async fn list_noted(
 }
 
 async fn listed(person: &mut Person, strict: bool) -> Option<(BTreeSet<u32>, bool)> {
-    let (mut all, mut stale) = (BTreeSet::new(), false);
+    let (items, stale) = items(person, strict).await?;
+    let number = |item: &Value| conversation_number(item.get("name")?.as_str()?);
+    Some((items.iter().filter_map(number).collect(), stale))
+}
+
+/// All items of the list of a user, and whether it carries a mark; `None` when a page of it could
+/// not be had.
+pub(super) async fn items(person: &mut Person, strict: bool) -> Option<(Vec<Value>, bool)> {
+    let (mut all, mut stale) = (Vec::new(), false);
     let mut after = String::new();
 
     loop {
@@ -177,11 +185,7 @@ async fn listed(person: &mut Person, strict: bool) -> Option<(BTreeSet<u32>, boo
         }
         stale |= answer.stale;
         let items = answer.body.get("items").and_then(Value::as_array)?;
-        all.extend(
-            items
-                .iter()
-                .filter_map(|item| conversation_number(item.get("name")?.as_str()?)),
-        );
+        all.extend(items.iter().cloned());
         match answer.body.get("next").and_then(Value::as_str) {
             Some(next) => after = format!("&after={next}"),
             None => return Some((all, stale)),
