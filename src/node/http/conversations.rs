@@ -49,6 +49,11 @@ impl Rest {
             return self.repeat_create(call, earlier, &create.fingerprint).await;
         }
 
+        self.make(call, create).await
+    }
+
+    /// Has the owner of its name make a conversation, or tell that it is there.
+    pub(super) async fn make(&self, call: &Call<'_>, create: Create) -> Result<Answer, Refusal> {
         let shard = self.shard_of(create.name.slot());
         match self
             .shards
@@ -227,7 +232,7 @@ impl Rest {
     }
 }
 
-pub(super) fn created(conversation: &Conversation, replayed: bool) -> Result<Answer, Refusal> {
+fn created(conversation: &Conversation, replayed: bool) -> Result<Answer, Refusal> {
     Ok(
         Answer::made(conversation, replayed)?
             .at(format!("/v1/conversations/{}", conversation.name)),

@@ -1,29 +1,16 @@
 //! The conversation of two: opened by either, always the same.
 
 use crate::log::record::Fingerprint;
-use crate::node::http::answer::{Answer, Refusal, unexpected};
-use crate::node::http::conversations::created;
+use crate::node::http::answer::{Answer, Refusal};
 use crate::node::http::request::{self, Call};
 use crate::node::http::rest::Rest;
 use crate::problem::{Code, Problem};
 use crate::protocol::{DirectBody, Settings, direct};
-use crate::shard::command::{Command, Create, Done};
+use crate::shard::command::Create;
 
 impl Rest {
     pub(super) async fn open_direct(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
-        let create = open_command(call)?;
-        let shard = self.shard_of(create.name.slot());
-        match self
-            .shards
-            .execute_at_owner(shard, Command::Create(create), call.deadline)
-            .await?
-        {
-            Done::Created {
-                conversation,
-                replayed,
-            } => created(&conversation, replayed),
-            _ => Err(unexpected("create")),
-        }
+        self.make(call, open_command(call)?).await
     }
 }
 

@@ -3,17 +3,21 @@
 use serde_json::json;
 
 use crate::api::roles::patch;
-use crate::support::server::shared;
+use crate::support::client::Client;
+use crate::support::server::{Server, shared};
 use crate::support::socket::Socket;
 use crate::support::{Fields, unique};
+
+/// Two users who have nothing with each other yet.
+fn two(server: &Server) -> (Client, Client) {
+    let client = |name: &str| server.client(&unique(name));
+    (client("alice"), client("bob"))
+}
 
 #[tokio::test]
 async fn two_have_one_conversation_whoever_opens_it() {
     let server = shared();
-    let (alice, bob) = (
-        server.client(&unique("alice")),
-        server.client(&unique("bob")),
-    );
+    let (alice, bob) = two(&server);
     let open = json!({"user": bob.user()});
 
     let made = alice.post("/v1/direct", &open).await.expect(201);
@@ -42,10 +46,7 @@ async fn two_have_one_conversation_whoever_opens_it() {
 #[tokio::test]
 async fn both_at_once_open_the_same() {
     let server = shared();
-    let (alice, bob) = (
-        server.client(&unique("alice")),
-        server.client(&unique("bob")),
-    );
+    let (alice, bob) = two(&server);
     let (of_alice, of_bob) = (json!({"user": bob.user()}), json!({"user": alice.user()}));
     let (one, other) = tokio::join!(
         alice.post("/v1/direct", &of_alice),
@@ -63,10 +64,7 @@ async fn both_at_once_open_the_same() {
 #[tokio::test]
 async fn neither_has_rights_over_the_other_and_nobody_else_is_added() {
     let server = shared();
-    let (alice, bob) = (
-        server.client(&unique("alice")),
-        server.client(&unique("bob")),
-    );
+    let (alice, bob) = two(&server);
     let open = json!({"user": bob.user()});
     let made = alice.post("/v1/direct", &open).await.expect(201);
     let name = made.text("name");
@@ -108,10 +106,7 @@ async fn neither_has_rights_over_the_other_and_nobody_else_is_added() {
 #[tokio::test]
 async fn whoever_left_takes_part_again_when_either_opens_it() {
     let server = shared();
-    let (alice, bob) = (
-        server.client(&unique("alice")),
-        server.client(&unique("bob")),
-    );
+    let (alice, bob) = two(&server);
     let open = json!({"user": bob.user()});
     let made = alice.post("/v1/direct", &open).await.expect(201);
     let name = made.text("name");
