@@ -308,7 +308,10 @@ def check_healthy(prometheus):
     check(f"Prometheus evaluates all {len(rules)} alerts without an error",
           "" if {rule["name"] for rule in rules} == alerts_of_file().keys() else "it has others than the file",
           *[f"{rule['name']}: {rule.get('lastError')}" for rule in rules if rule["health"] != "ok"])
-    check("no alert is about to fire while all is well", *[f"{name} {state} {labels}" for name, state, labels in prometheus.alerts() if name not in MACHINE])
+    # An alert waits for its `for`, because a moment of trouble under load is no news: a standby that is behind for a second
+    # makes one pending. So no alert may be left within the time, instead of none at one moment.
+    left = lambda: [f"{name} {state} {labels}" for name, state, labels in prometheus.alerts() if name not in MACHINE]
+    check("no alert stays while all is well", *within(WAIT_SECONDS, left))
 
 
 def strangers(cluster, count):
