@@ -26,6 +26,7 @@ pub enum Code {
     EditWindowOver,
     TooManyParticipants,
     TooManyBans,
+    TooManyConversations,
     ConversationClosed,
     IdempotencyConflict,
     TextTooLong,
@@ -45,7 +46,7 @@ pub enum Code {
 
 impl Code {
     /// Every code there is.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::Invalid,
         Self::InvalidName,
         Self::Unauthorized,
@@ -62,6 +63,7 @@ impl Code {
         Self::EditWindowOver,
         Self::TooManyParticipants,
         Self::TooManyBans,
+        Self::TooManyConversations,
         Self::ConversationClosed,
         Self::IdempotencyConflict,
         Self::TextTooLong,
@@ -138,6 +140,11 @@ impl Code {
             Self::EditWindowOver => ("edit_window_over", 409, "It can be edited no more"),
             Self::TooManyParticipants => ("too_many_participants", 409, "Too many take part in it"),
             Self::TooManyBans => ("too_many_bans", 409, "Too many are banned from it"),
+            Self::TooManyConversations => (
+                "too_many_conversations",
+                409,
+                "The caller is in too many conversations for that",
+            ),
             Self::ConversationClosed => {
                 ("conversation_closed", 410, "The conversation was deleted")
             }

@@ -116,6 +116,19 @@ pub(crate) struct ConversationItem {
     pub conversation: Conversation,
     /// The newest message that is not deleted.
     pub last_message: Option<Message>,
+    /// When it changed, for the node that makes the list; no client gets it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(skip)]
+    pub changed: Option<Changed>,
+}
+
+/// When something changed in a conversation, in unix milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Changed {
+    /// Its newest message or event.
+    pub event: u64,
+    /// The newest receipt of the caller, or change of their own view; 0 when there was none.
+    pub own: u64,
 }
 
 impl ConversationItem {

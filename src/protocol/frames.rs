@@ -192,6 +192,15 @@ pub(crate) enum ReceiptKind {
         up_to: Seq,
         /// When, in unix milliseconds.
         ts: u64,
+        /// What the user has not read now: for their own sessions, and not where more than the
+        /// newest 200 messages are unread.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "u32")]
+        unread: Option<u32>,
+        /// Likewise, messages that mention them.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        #[schemars(with = "u32")]
+        unread_mentions: Option<u32>,
     },
     /// The user reacted to a message.
     Reaction {
@@ -199,6 +208,8 @@ pub(crate) enum ReceiptKind {
         message_id: MessageId,
         /// The reaction; null: taken back.
         reaction: Option<u32>,
+        /// What it took the place of; null: nothing.
+        previous: Option<u32>,
         /// When, in unix milliseconds.
         ts: u64,
     },

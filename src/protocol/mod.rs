@@ -4,8 +4,8 @@
 //! fields mean is also written in `docs/api.md`.
 
 pub(crate) use conversation::{
-    AddBody, ChangeBody, Conversation, ConversationItem, CreateBody, DirectBody, ListItem, OwnView,
-    PartialItem, ViewBody,
+    AddBody, ChangeBody, Changed, Conversation, ConversationItem, CreateBody, DirectBody, ListItem,
+    OwnView, PartialItem, ViewBody,
 };
 pub(crate) use event::EventKind;
 pub(crate) use frames::{ClientFrame, GapReason, OkResult, ReceiptKind, ServerFrame};
@@ -17,7 +17,7 @@ pub(crate) use limits::{
 };
 pub(crate) use message::{EditBody, Message, MessageCore, ReactionBody, SendBody};
 pub(crate) use object::JsonObject;
-pub(crate) use page::{EventsPage, HistoryPage, Page};
+pub(crate) use page::{EventsPage, HistoryPage, ListPage, Page};
 pub(crate) use participant::{Ban, BanBody, Participant, ParticipantBody, Role};
 pub(crate) use patch::Patch;
 pub(crate) use presence::{Presence, PresencePage};

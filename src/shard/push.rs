@@ -23,6 +23,15 @@ pub(crate) struct IndexItem {
     pub version: Offset,
 }
 
+/// What a participant has not read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Unread {
+    /// Messages of others that are not deleted.
+    pub messages: u32,
+    /// Those among them that mention the participant.
+    pub mentions: u32,
+}
+
 /// What a shard pushes to a subscribed node. Pushes of one shard to one subscriber arrive in order
 /// of their commits.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,6 +55,9 @@ pub(crate) enum Push {
         ts: u64,
         targets: Vec<UserId>,
         origin: Option<SessionId>,
+        /// What is unread for the user now, of a read; `None` when that is not known at once.
+        #[serde(default)]
+        unread: Option<Unread>,
     },
     /// A reaction; for every participant.
     Reaction {
@@ -54,6 +66,9 @@ pub(crate) enum Push {
         message_id: MessageId,
         reaction: Option<u32>,
         ts: u64,
+        /// What it takes the place of.
+        #[serde(default)]
+        previous: Option<u32>,
     },
     /// A participant's own view, after it changed; for all of their sessions. Since version 11 of
     /// the peer contract.

@@ -1,8 +1,7 @@
-//! Conversations: creating, listing, showing. Creating and listing go by the caller: this node must
-//! own their shard.
+//! Conversations: creating and showing. Creating goes by the caller: this node must own their
+//! shard.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
 use tokio::sync::MutexGuard;
@@ -14,21 +13,9 @@ use crate::node::http::request::{self, Call, invalid};
 use crate::node::http::rest::Rest;
 use crate::problem::{Code, Problem};
 use crate::protocol::{
-    ChangedSettings, Conversation, CreateBody, ListItem, Page, PartialItem, Retention, Settings,
-    SettingsChange, direct,
+    ChangedSettings, Conversation, CreateBody, Retention, Settings, SettingsChange, direct,
 };
 use crate::shard::command::{Command, Create, CreateKeyUse, Done, Found, Freshness, Query};
-
-/// Kept back from the budget of a list, so that there is time to tell without those owners that did
-/// not answer.
-const SUMMARIES_MARGIN: Duration = Duration::from_millis(500);
-
-/// How long a list waits for the proof that it lacks nothing, unless its reader takes no other.
-const PROOF_WAIT: Duration = Duration::from_millis(500);
-
-/// Kept back from the budget of a list whose reader takes no other, so that there is time for the
-/// list itself.
-const PROOF_MARGIN: Duration = Duration::from_millis(1_500);
 
 impl Rest {
     pub(super) async fn create_conversation(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
@@ -138,81 +125,6 @@ impl Rest {
             }
             _ => Err(unexpected("conversation")),
         }
-    }
-
-    pub(super) async fn list_conversations(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
-        let query = call.query()?;
-        let limit = query.limit()?;
-        let after = query.get("after").map(request::list_position).transpose()?;
-        let proven = self.prove_list(call).await?;
-        let asked = Query::Index {
-            user: call.user.clone(),
-            after,
-            limit,
-        };
-
-        let (found, freshness) = self.query(call, call.user.slot(), asked).await?;
-        let Found::Index { items, next } = found else {
-            return Err(unexpected("index"));
-        };
-        let names: Vec<_> = items
-            .into_iter()
-            .filter(|item| item.joined)
-            .map(|item| item.conversation)
-            .collect();
-        let deadline = call
-            .deadline
-            .checked_sub(SUMMARIES_MARGIN)
-            .unwrap_or(call.deadline);
-        let (summaries, of_summaries) = match names.as_slice() {
-            [] => (Vec::new(), Freshness::Strict),
-            names => self.shards.summaries(&call.user, names, deadline).await,
-        };
-
-        let mut summaries = summaries.into_iter();
-        let mut page = Page {
-            items: Vec::with_capacity(names.len()),
-            next: next.map(request::list_cursor),
-            partial: false,
-        };
-
-        for name in names {
-            match summaries.next() {
-                Some(Ok(Some(item))) => page.items.push(ListItem::Whole(Box::new(item))),
-                // They are no participant any more; the index is about to learn it.
-                Some(Ok(None)) => {}
-                Some(Err(_)) | None => {
-                    page.partial = true;
-                    page.items.push(ListItem::Partial(PartialItem::of(name)));
-                }
-            }
-        }
-
-        Answer::ok(&page)?.with_freshness(
-            freshness.stalest(of_summaries).stalest(proven),
-            call.strict(),
-        )
-    }
-
-    /// Whether the caller's index has everything that was acknowledged before this call. To be
-    /// asked before the index is read: what has arrived by then is read, and what had not would
-    /// have been told.
-    async fn prove_list(&self, call: &Call<'_>) -> Result<Freshness, Refusal> {
-        let home = self.shard_of(call.user.slot());
-        if !self.shards.owns(home) {
-            return Err(Refusal::Elsewhere(home));
-        }
-        let begun = Instant::now();
-        let latest = call.deadline.checked_sub(PROOF_MARGIN).unwrap_or(begun);
-        let deadline = if call.strict() {
-            latest
-        } else {
-            latest.min(begun + PROOF_WAIT)
-        };
-        if self.shards.outboxes_clear(home, deadline).await {
-            return Ok(self.proofs.note(home, begun));
-        }
-        Ok(self.proofs.unproven(home, Instant::now()))
     }
 
     pub(super) async fn show_conversation(&self, call: &Call<'_>) -> Result<Answer, Refusal> {

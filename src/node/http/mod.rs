@@ -29,6 +29,10 @@ mod governing;
 
 mod viewing;
 
+mod list_cursor;
+
+mod lists;
+
 mod messages;
 
 mod proofs;

@@ -4,12 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::ids::{ConversationName, IdempotencyKey, MessageId, Offset, Seq, UserId};
+use crate::ids::{ConversationName, IdempotencyKey, MessageId, Seq, UserId};
 use crate::link::front::{self, Key};
 use crate::node::given;
 use crate::problem::{Code, Problem};
@@ -25,9 +23,6 @@ pub(super) const BUDGET: Duration = Duration::from_secs(5);
 
 /// Longest explanation of a JSON error, in characters: it may quote what was sent.
 const JSON_ERROR_CHARS_MAX: usize = 200;
-
-/// First byte of a list cursor: which kind of cursor it is.
-const LIST_CURSOR_KIND: u8 = 1;
 
 /// A request that was let in.
 #[derive(Debug)]
@@ -233,24 +228,6 @@ impl Query {
     }
 }
 
-/// The cursor of the list of conversations after this position.
-pub(super) fn list_cursor(version: Offset) -> String {
-    let [a, b, c, d, e, f, g, h] = version.0.to_be_bytes();
-    URL_SAFE_NO_PAD.encode([LIST_CURSOR_KIND, a, b, c, d, e, f, g, h])
-}
-
-/// The position in a cursor of ours.
-pub(super) fn list_position(cursor: &str) -> Result<Offset, Problem> {
-    let bytes = URL_SAFE_NO_PAD.decode(cursor).ok();
-    match bytes.as_deref() {
-        Some([LIST_CURSOR_KIND, version @ ..]) => <[u8; 8]>::try_from(version).ok(),
-        _ => None,
-    }
-    .map(|version| Offset(u64::from_be_bytes(version)))
-    .filter(|version| i64::try_from(version.0).is_ok())
-    .ok_or_else(|| invalid("the cursor is none that was given here"))
-}
-
 /// The names of a body, checked: 1 to 1,000 as sent; given back without duplicates, in their order.
 pub(super) fn participants(names: &[String]) -> Result<Vec<UserId>, Problem> {
     if !(1..=NAMES_PER_REQUEST_MAX).contains(&names.len()) {
@@ -378,31 +355,6 @@ pub(super) fn has_fitting_body(sent: &front::Call) -> Result<(), Problem> {
 mod tests {
     use super::*;
     use crate::protocol::routes::Operation;
-
-    #[test]
-    fn a_list_cursor_survives_the_way_out_and_back_and_nothing_else_is_one() {
-        for version in [0, 1, 42, i64::MAX.unsigned_abs()] {
-            assert_eq!(
-                list_position(&list_cursor(Offset(version))),
-                Ok(Offset(version))
-            );
-        }
-
-        let past = list_cursor(Offset(u64::MAX));
-        for bad in [
-            "",
-            "x",
-            "12",
-            "AAAAAAAAAAAA",
-            "AQ",
-            "AQAAAAAAAAABAA",
-            "=",
-            "ä",
-            &past,
-        ] {
-            assert_eq!(list_position(bad).expect_err(bad).code, Code::Invalid);
-        }
-    }
 
     #[test]
     fn a_query_takes_what_is_known_once() {

@@ -436,6 +436,7 @@ mod tests {
         ConversationItem {
             conversation,
             last_message: Some(message()),
+            changed: None,
         }
     }
 

@@ -333,6 +333,7 @@ mod tests {
             Code::EditWindowOver,
             Code::TooManyParticipants,
             Code::TooManyBans,
+            Code::TooManyConversations,
             Code::IdempotencyConflict,
             Code::TextTooLong,
             Code::TooLarge,

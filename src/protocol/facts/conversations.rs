@@ -5,7 +5,7 @@ use schemars::SchemaGenerator;
 use crate::problem::Code;
 use crate::protocol::facts::common::{LIMIT, REPEATED};
 use crate::protocol::facts::form::{Facts, Kind, Parameter, Success};
-use crate::protocol::{Conversation, CreateBody, DirectBody, ListItem, Page, ViewBody};
+use crate::protocol::{Conversation, CreateBody, DirectBody, ListPage, ViewBody};
 
 pub(in crate::protocol) const CREATE_CONVERSATION: Facts = Facts {
     summary: "Create a conversation",
@@ -38,7 +38,7 @@ pub(in crate::protocol) const OPEN_DIRECT: Facts = Facts {
 
 pub(in crate::protocol) const LIST_CONVERSATIONS: Facts = Facts {
     summary: "List the caller's conversations",
-    about: "The newest joined first.",
+    about: "What the caller pinned first, in their order, then the newest joined first.",
     query: &[
         LIMIT,
         Parameter {
@@ -46,13 +46,29 @@ pub(in crate::protocol) const LIST_CONVERSATIONS: Facts = Facts {
             kind: Kind::Cursor,
             about: "The page after this cursor.",
         },
+        Parameter {
+            name: "archived",
+            kind: Kind::Word(&["any", "true", "false"]),
+            about: "Only those that the caller put away, or the others.",
+        },
+        Parameter {
+            name: "sort",
+            kind: Kind::Word(&["joined", "activity"]),
+            about: "`activity`: behind what is pinned that first in which something happened last.",
+        },
+        Parameter {
+            name: "changed_since",
+            kind: Kind::Seq,
+            about: "Only those with a newer event, or receipt of the caller or change of their own view, in unix \
+                    milliseconds.",
+        },
     ],
     body: None,
     successes: &[Success::read(
         "A page.",
-        SchemaGenerator::subschema_for::<Page<ListItem>>,
+        SchemaGenerator::subschema_for::<ListPage>,
     )],
-    refusals: &[],
+    refusals: &[Code::TooManyConversations],
 };
 
 pub(in crate::protocol) const SHOW_CONVERSATION: Facts = Facts {

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crate::ids::{ConversationName, MessageId, Seq, UserId};
 use crate::protocol::routes::Operation;
 use crate::protocol::{
-    Ban, Conversation, ConversationItem, EventKind, EventsPage, HistoryPage, ListItem, Message,
-    MessageCore, OwnView, Page, Participant, Presence, PresencePage, Reaction, Receipt, Role,
-    ServerFrame, Settings, Watermark, Whom, direct,
+    Ban, Conversation, ConversationItem, EventKind, EventsPage, HistoryPage, ListItem, ListPage,
+    Message, MessageCore, OwnView, Page, Participant, Presence, PresencePage, Reaction, Receipt,
+    Role, ServerFrame, Settings, Watermark, Whom, direct,
 };
 
 /// A request id.
@@ -99,8 +99,15 @@ pub(super) fn answer(operation: Operation) -> Option<Value> {
             let item = ConversationItem {
                 conversation,
                 last_message: message(true),
+                changed: None,
             };
-            json!(page_of(ListItem::Whole(Box::new(item))))
+            json!(ListPage {
+                items: vec![ListItem::Whole(Box::new(item))],
+                next: None,
+                partial: false,
+                unread_total: Some(Some(0)),
+                now: Some(NOW_MS),
+            })
         }
         Operation::ListParticipants => {
             let items = participants(&["alice", "bob", "carol"]);

@@ -9,8 +9,8 @@ mod words;
 
 pub(crate) use self::audit::{AuditAsk, AuditTold, Differing, Moment, Pair, Row, Stand};
 pub(crate) use self::words::{
-    Around, Command, CreateKeyUse, Done, Found, HistoryQuery, Interest, Query, ShardError,
-    Subscribed, core_of,
+    Around, Command, CreateKeyUse, Done, Found, HistoryQuery, Interest, ListPlace, Listed, Query,
+    ShardError, Subscribed, core_of,
 };
 pub(crate) use self::writes::{
     Add, Ban, Close, Create, Delete, Delivered, Edit, MarkRead, React, Remove, Send, SetOwnMark,
@@ -18,4 +18,4 @@ pub(crate) use self::writes::{
 };
 pub(crate) use crate::log::lease::Freshness;
 pub(crate) use crate::protocol::Patch;
-pub(crate) use crate::shard::push::{IndexItem, Present, Push, Watched};
+pub(crate) use crate::shard::push::{IndexItem, Present, Push, Unread, Watched};

@@ -201,11 +201,13 @@ pub(crate) enum Query {
         names: Vec<ConversationName>,
         reader: UserId,
     },
-    /// A page of a user's index, newest joined first; `after`: the position of the last item of the
-    /// page before. Answer: [`Found::Index`].
+    /// At most so many of a user's list: what they pinned in their order, then the newest joined
+    /// first; behind the place of the last item of the page before. `archived`: only of those that
+    /// they put away, or of the others. Answer: [`Found::Index`].
     Index {
         user: UserId,
-        after: Option<Offset>,
+        after: Option<ListPlace>,
+        archived: Option<bool>,
         limit: u32,
     },
     /// What a user created under an idempotency key in the last 24 h. Answer: [`Found::CreateKey`].
@@ -278,14 +280,31 @@ pub(crate) enum Found {
     Receipts(crate::protocol::Page<crate::protocol::Receipt>),
     Reactions(crate::protocol::Page<crate::protocol::Reaction>),
     Summaries(Vec<Option<ConversationItem>>),
-    Index {
-        items: Vec<IndexItem>,
-        next: Option<Offset>,
-    },
+    Index(Vec<Listed>),
     CreateKey(Option<CreateKeyUse>),
     Acquainted(Vec<UserId>),
     Bans(crate::protocol::Page<crate::protocol::Ban>),
     Audit(AuditTold),
+}
+
+/// A place in a user's list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ListPlace {
+    /// Their order of those that they pinned; all others are behind these.
+    pub pinned: Option<u32>,
+    /// Offset of the index record.
+    pub version: Offset,
+}
+
+/// A conversation in a user's list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Listed {
+    /// The membership.
+    pub item: IndexItem,
+    /// Their order of those that they pinned.
+    pub pinned: Option<u32>,
+    /// They put it away.
+    pub archived: bool,
 }
 
 /// What a key created.

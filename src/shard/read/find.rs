@@ -7,7 +7,6 @@ use crate::protocol::{Conversation, Page};
 use crate::shard::command::{Done, Found, Query, ShardError};
 use crate::shard::file::store::StoreError;
 use crate::shard::read::barrier::Reading;
-use crate::shard::read::paging::cut;
 use crate::shard::state::Inner;
 use crate::shard::write::owner::{Input, Want};
 
@@ -114,14 +113,15 @@ impl Inner {
                 }
                 Ok(Found::Summaries(items))
             }
-            Query::Index { user, after, limit } => {
+            Query::Index {
+                user,
+                after,
+                archived,
+                limit,
+            } => {
                 self.index_barrier(&user, reading).await?;
-                let items = self
-                    .store
-                    .index_page(&user, after, limit.saturating_add(1))
-                    .await?;
-                let (items, next) = cut(items, limit, |item| item.version);
-                Ok(Found::Index { items, next })
+                let page = self.store.index_page(&user, after, archived, limit);
+                Ok(Found::Index(page.await?))
             }
             Query::CreateKey { user, key } => {
                 self.index_barrier(&user, reading).await?;

@@ -130,14 +130,15 @@ async fn index_equals(bench: &Bench, name: &str, who: &UserId, is_in: bool) {
         let query = Query::Index {
             user: who.clone(),
             after: None,
+            archived: None,
             limit: 100,
         };
-        let Ok(Found::Index { items, .. }) = bench.query(query).await else {
+        let Ok(Found::Index(items)) = bench.query(query).await else {
             panic!("no index")
         };
         if items
             .iter()
-            .any(|item| item.conversation == conversation(name))
+            .any(|listed| listed.item.conversation == conversation(name))
             == is_in
         {
             return;

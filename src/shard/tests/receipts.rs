@@ -269,9 +269,53 @@ async fn a_watermark_is_pushed_to_the_senders_it_covers_and_a_read_one_to_the_re
             pushed(queue).await,
             Push::Reaction {
                 reaction: Some(5),
+                previous: None,
                 ..
             }
         ));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reaction_tells_what_it_takes_the_place_of_whether_or_not_that_is_applied() {
+    let mut bench = bench().await;
+    let message = bench.send("c", "alice", "one").await;
+    let mut before = None;
+    for (number, reaction) in [Some(1), Some(2), None, Some(2), Some(3)]
+        .into_iter()
+        .enumerate()
+    {
+        let (alices, mut queue) = subscriber(64);
+        bench.interest(&alices, "c", "alice", None).await;
+        done(&bench, react(&message, "bob", reaction)).await;
+        match pushed(&mut queue).await {
+            Push::Reaction { previous, .. } => assert_eq!(previous, before, "{number}"),
+            other => panic!("{other:?}"),
+        }
+        before = reaction;
+        if number % 2 == 1 {
+            bench.applied().await;
+            bench.crash().await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_tells_what_is_unread_after_it() {
+    let bench = bench().await;
+    let first = bench.send("c", "alice", "one").await;
+    let second = bench.send("c", "alice", "two").await;
+    bench.send("c", "bob", "mine").await;
+    bench.send("c", "alice", "three").await;
+    let (bobs, mut queue) = subscriber(64);
+    bench.interest(&bobs, "c", "bob", None).await;
+    for (message, left) in [(&first, 2), (&second, 1)] {
+        done(&bench, mark_read(message, "bob")).await;
+        let Push::Watermark { unread, .. } = pushed(&mut queue).await else {
+            panic!("no watermark")
+        };
+        assert_eq!(unread.map(|unread| unread.messages), Some(left));
+        assert!(matches!(pushed(&mut queue).await, Push::View { .. }));
     }
 }
 

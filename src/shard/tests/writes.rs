@@ -44,9 +44,10 @@ async fn a_conversation_has_all_its_participants_and_each_has_it_in_their_index(
         let query = Query::Index {
             user: user(name),
             after: None,
+            archived: None,
             limit: 10,
         };
-        let Ok(Found::Index { items, .. }) = bench.query(query).await else {
+        let Ok(Found::Index(items)) = bench.query(query).await else {
             panic!("no index")
         };
         assert_eq!(items.len(), 1, "{name}");

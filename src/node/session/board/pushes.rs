@@ -19,11 +19,13 @@ impl Board {
                 message_id,
                 reaction,
                 ts,
+                previous,
             } => {
                 let kind = ReceiptKind::Reaction {
                     message_id,
                     reaction,
                     ts,
+                    previous,
                 };
                 let of = ReceiptOf::Reaction(message_id);
                 self.reacted(

@@ -45,6 +45,7 @@ impl Board {
             ts,
             targets,
             origin,
+            unread,
         } = push
         else {
             return;
@@ -56,7 +57,12 @@ impl Board {
             of: ReceiptOf::Watermark { read },
         };
         let kind = if read {
-            ReceiptKind::Read { up_to, ts }
+            ReceiptKind::Read {
+                up_to,
+                ts,
+                unread: None,
+                unread_mentions: None,
+            }
         } else {
             ReceiptKind::Delivered { up_to, ts }
         };
@@ -65,10 +71,19 @@ impl Board {
         for target in targets.iter().filter(|target| *target != user) {
             self.tell_user(target, &key, &mut post, None);
         }
-        if read {
-            self.tell_user(user, &key, &mut post, *origin);
-        }
         self.send_receipt(&key, post);
+
+        if read {
+            let own = ReceiptKind::Read {
+                up_to,
+                ts,
+                unread: unread.map(|unread| unread.messages),
+                unread_mentions: unread.map(|unread| unread.mentions),
+            };
+            let mut post = receipt(conversation, user, &own);
+            self.tell_user(user, &key, &mut post, *origin);
+            self.send_receipt(&key, post);
+        }
     }
 
     /// A user's own view for all of their sessions.

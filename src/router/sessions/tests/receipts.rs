@@ -1,6 +1,7 @@
 //! Receipts: when a message is delivered, and who is told.
 
 use super::*;
+use crate::shard::command::Unread;
 
 #[tokio::test]
 async fn delivered_is_told_after_the_pong_and_not_for_own_messages() {
@@ -65,12 +66,18 @@ async fn receipts_reach_senders_and_other_devices() {
         ts: 9,
         targets: vec![user("alice"), user("nobody")],
         origin: Some(origin),
+        unread: Some(Unread {
+            messages: 4,
+            mentions: 1,
+        }),
     };
     node.pushes.send(push).await.expect("the hub follows");
 
     let expected = json!({"t": "receipt", "conversation": "c", "user": "bob", "kind": "read", "up_to": 1, "ts": 9});
     assert_eq!(alice.next().await, expected);
-    assert_eq!(bobs_other.next().await, expected);
+    let own = json!({"t": "receipt", "conversation": "c", "user": "bob", "kind": "read", "up_to": 1, "ts": 9,
+        "unread": 4, "unread_mentions": 1});
+    assert_eq!(bobs_other.next().await, own);
 
     let message_id = MessageId::new(1, Slot(0), 1);
     let push = Push::Reaction {
@@ -79,10 +86,13 @@ async fn receipts_reach_senders_and_other_devices() {
         message_id,
         reaction: Some(128_077),
         ts: 9,
+        previous: Some(7),
     };
 
     node.pushes.send(push).await.expect("the hub follows");
     for client in [&mut alice, &mut bob, &mut bobs_other] {
-        assert_eq!(client.expect("receipt").await["reaction"], json!(128_077));
+        let told = client.expect("receipt").await;
+        assert_eq!(told["reaction"], json!(128_077));
+        assert_eq!(told["previous"], json!(7));
     }
 }

@@ -11,11 +11,11 @@ use crate::protocol::direct;
 #[cfg(test)]
 use crate::shard::file::store::bans;
 use crate::shard::file::store::columns::{
-    fingerprint, int, number, offset, optional, optional_text, own_view, role, seq, settings,
-    small, user,
+    fingerprint, int, names, number, offset, optional, optional_text, own_view, role, seq,
+    settings, small, user,
 };
 use crate::shard::file::store::shown::event;
-use crate::shard::file::store::{HeadRow, KEPT_MAX, Kept, Member, Store, StoreError};
+use crate::shard::file::store::{HeadRow, KEPT_MAX, Kept, Member, Recent, Store, StoreError};
 
 const HEAD: &str = "SELECT title, admin, created, created_offset, created_by, create_key, create_key_stamped, \
     create_fingerprint, last_seq, last_created, data, posts, adds, edit_window_s, typing, presence, \
@@ -27,8 +27,8 @@ const MEMBERS: &str = "SELECT participant, joined_seq, position, role, muted_unt
 
 const VIEWS: &str = "SELECT participant, revision, notify_after, pinned, archived FROM views WHERE conversation = ?";
 
-const RECENT: &str =
-    "SELECT seq, source FROM messages WHERE conversation = ? ORDER BY seq DESC LIMIT 200";
+const RECENT: &str = "SELECT seq, source, deleted_by IS NOT NULL, mentions FROM messages WHERE conversation = ? \
+        ORDER BY seq DESC LIMIT 200";
 
 const KEPT: &str = "SELECT participant, left_seq, role, muted_until FROM departures AS d INDEXED BY departures_kept \
     WHERE conversation = ?1 AND (role = 4 OR muted_until IS NOT NULL) \
@@ -147,11 +147,16 @@ impl Store {
         &self,
         moment: &mut SqliteConnection,
         name: &str,
-    ) -> Result<Vec<(Seq, UserId)>, StoreError> {
+    ) -> Result<Vec<Recent>, StoreError> {
         let query = sqlx::query(RECENT).bind(name);
         let mut recent = Vec::new();
         for message in self.read(query.fetch_all(moment)).await? {
-            recent.push((seq(&message, 0)?, user(&message, 1)?));
+            recent.push(Recent {
+                seq: seq(&message, 0)?,
+                source: user(&message, 1)?,
+                mentions: names(&message, 3)?,
+                deleted: message.try_get(2)?,
+            });
         }
         recent.reverse();
         Ok(recent)

@@ -18,8 +18,6 @@ use crate::shard::file::store::columns::{
 use crate::shard::file::store::shown::message;
 use crate::shard::file::store::{OutboxRow, Store, StoreError};
 
-const PAGE: &str = "SELECT conversation, seq, joined, version FROM user_index \
-    WHERE user = ? AND joined = 1 AND version < ? ORDER BY version DESC LIMIT ?";
 const SINCE: &str = "SELECT conversation, seq, joined, version FROM user_index \
     WHERE user = ? AND version > ? ORDER BY version LIMIT ?";
 const OUTBOX: &str = "SELECT o.\"offset\", o.idx, o.user, o.conversation, o.seq, o.joined, o.at, o.create_key, \
@@ -72,7 +70,10 @@ const SUMMARIES: &str = concat!(
     since!(),
     " AND n.source <> ?2 \
         AND EXISTS (SELECT 1 FROM json_each(n.mentions) AS named WHERE named.value = ?2) LIMIT ?3)), \
-    v.revision, v.notify_after, v.pinned, v.archived \
+    v.revision, v.notify_after, v.pinned, v.archived, c.last_created, \
+    max(ifnull(w.delivered_at, 0), ifnull(w.read_at, 0), ifnull(o.at, 0), ifnull(v.at, 0), \
+        ifnull((SELECT max(r.ts) FROM reactions AS r INDEXED BY reactions_by_participant \
+            WHERE r.conversation = c.name AND r.participant = ?2), 0)) \
     FROM json_each(?1) AS asked \
     CROSS JOIN participants AS p ON p.conversation = asked.value AND p.participant = ?2 \
     CROSS JOIN conversations AS c ON c.name = p.conversation \
@@ -88,7 +89,7 @@ const SUMMARIES: &str = concat!(
 
 /// Every read of this file, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const READS: [&str; 4] = [PAGE, SINCE, OUTBOX, SUMMARIES];
+pub(super) const READS: [&str; 3] = [SINCE, OUTBOX, SUMMARIES];
 
 impl Store {
     /// For each name: the conversation (without participants), unread of the reader and last
@@ -139,28 +140,6 @@ impl Store {
         }
 
         Ok(items)
-    }
-
-    /// A page of a user's list: their conversations, newest version first, below `after`.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub(crate) async fn index_page(
-        &self,
-        user: &UserId,
-        after: Option<Offset>,
-        limit: u32,
-    ) -> Result<Vec<IndexItem>, StoreError> {
-        let below = after.map_or(i64::MAX, |Offset(after)| int(after));
-        let query = sqlx::query(PAGE)
-            .bind(user.as_str())
-            .bind(below)
-            .bind(limit);
-        self.read(query.fetch_all(self.readers()))
-            .await?
-            .iter()
-            .map(item)
-            .collect()
     }
 
     /// Rows of a user's index (left ones too) changed after a version, ascending by version.
@@ -241,9 +220,15 @@ fn summary(row: &SqliteRow, reader: &UserId) -> Result<protocol::ConversationIte
         }),
         None => None,
     };
+    let changed = protocol::Changed {
+        event: number(row, 34)?,
+        own: number(row, 35)?,
+    };
+
     Ok(protocol::ConversationItem {
         conversation,
         last_message,
+        changed: Some(changed),
     })
 }
 

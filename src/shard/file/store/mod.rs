@@ -44,6 +44,7 @@ mod erasure;
 mod history;
 mod index;
 mod keys;
+mod lists;
 mod messages;
 pub(in crate::shard) mod progress;
 mod receipts;
@@ -63,5 +64,5 @@ pub(crate) use history::Past;
 pub(crate) use retention::Outdated;
 pub(crate) use rows::{
     ApplyEntry, Counted, HeadRow, HeldMessage, HistoryRead, KEPT_MAX, Kept, KeptEntry, KeyRow,
-    Located, Marks, Member, OutboxRow, ShownMessage, UsedKey, View,
+    Located, Marks, Member, OutboxRow, Recent, ShownMessage, UsedKey, View,
 };

@@ -30,6 +30,7 @@ const RECEIPTS: &str = "SELECT p.participant, r.reaction, r.ts, \
     LEFT JOIN reactions AS r ON r.message_id = ?3 AND r.participant = p.participant \
     WHERE p.conversation = ?1 AND p.participant > ?4 AND p.joined_seq < ?2 AND p.participant <> ?5 \
     ORDER BY p.participant LIMIT ?6";
+const REACTION: &str = "SELECT reaction FROM reactions WHERE message_id = ? AND participant = ?";
 // Its key is what is asked and sorted by; the row of the message comes first, and is one.
 pub(super) const REACTIONS_PAGE: &str = "SELECT r.participant, r.reaction, r.ts FROM messages AS m \
     CROSS JOIN reactions AS r ON r.message_id = m.id \
@@ -46,7 +47,15 @@ const ACQUAINTED: &str = "SELECT p.participant FROM participants AS p WHERE p.co
 
 /// Every read of this file, for the test that none of them scans a table.
 #[cfg(test)]
-pub(super) const READS: [&str; 6] = [MARKS, REACTIONS, PAGE, RECEIPTS, REACTIONS_PAGE, ACQUAINTED];
+pub(super) const READS: [&str; 7] = [
+    MARKS,
+    REACTIONS,
+    PAGE,
+    RECEIPTS,
+    REACTION,
+    REACTIONS_PAGE,
+    ACQUAINTED,
+];
 
 impl Store {
     /// Every watermark of a conversation.
@@ -114,7 +123,23 @@ impl Store {
         rows.iter().map(reaction).collect()
     }
 
-    /// Likewise, in a moment of the file in which other things were read.
+    /// How a user reacted to a message, if they did.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub(crate) async fn reaction(
+        &self,
+        id: MessageId,
+        user: &UserId,
+    ) -> Result<Option<u32>, StoreError> {
+        let query = sqlx::query(REACTION)
+            .bind(id.as_bytes().as_slice())
+            .bind(user.as_str());
+        let row = self.read(query.fetch_optional(self.readers())).await?;
+        row.map(|row| small(&row, 0)).transpose()
+    }
+
+    /// Likewise, of all users, in a moment of the file in which other things were read.
     pub(super) async fn reactions_in(
         &self,
         moment: &mut SqliteConnection,

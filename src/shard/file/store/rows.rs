@@ -39,8 +39,8 @@ pub(crate) struct HeadRow {
     pub members: Vec<Member>,
     /// Own views of participants who have one.
     pub views: Vec<(UserId, View)>,
-    /// Seq and author of its newest messages, at most 200, ascending.
-    pub recent: Vec<(Seq, UserId)>,
+    /// Its newest messages, at most 200, ascending.
+    pub recent: Vec<Recent>,
     /// A JSON object, compact.
     pub data: Option<Arc<str>>,
     /// What its admin set.
@@ -95,6 +95,19 @@ pub(crate) struct View {
     pub pinned: Option<u32>,
     /// Put away.
     pub archived: bool,
+}
+
+/// One of the newest messages, as far as it counts as unread for somebody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Recent {
+    /// Its seq.
+    pub seq: Seq,
+    /// Its author.
+    pub source: UserId,
+    /// Whom it mentions; nobody when it was deleted.
+    pub mentions: Vec<UserId>,
+    /// It was deleted.
+    pub deleted: bool,
 }
 
 /// The watermarks of one participant.

@@ -259,9 +259,10 @@ async fn everybody_who_took_part_is_told_by_the_outbox() {
     let index = Query::Index {
         user: user("alice"),
         after: None,
+        archived: None,
         limit: 9,
     };
-    let Ok(Found::Index { items, .. }) = bench.query(index).await else {
+    let Ok(Found::Index(items)) = bench.query(index).await else {
         panic!("no index")
     };
     assert_eq!(items, []);

@@ -191,9 +191,10 @@ async fn outbox_progress_that_was_refused_is_told_again() {
     let query = Query::Index {
         user: user("carol"),
         after: None,
+        archived: None,
         limit: 10,
     };
-    let Ok(Found::Index { items, .. }) = bench.query(query).await else {
+    let Ok(Found::Index(items)) = bench.query(query).await else {
         panic!("no index")
     };
     assert_eq!(items.len(), 1);

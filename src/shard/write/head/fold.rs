@@ -6,10 +6,7 @@ use std::sync::Arc;
 use crate::ids::{Offset, Seq, UserId};
 use crate::log::record::{Event, EventKind, KeyUse};
 use crate::protocol::{Patch, Role, Settings, direct};
-use crate::shard::file::store::{HeadRow, KEPT_MAX, View};
-
-/// How many of the newest messages are kept with their authors, to know whom a watermark concerns.
-pub(in crate::shard) const RECENT_MAX: usize = 200;
+use crate::shard::file::store::{HeadRow, KEPT_MAX, Recent, View};
 
 /// Since when, and in which order, someone participates, and what they may do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,8 +58,8 @@ pub(in crate::shard) struct Head {
     pub(in crate::shard) last_created: u64,
     /// The participants: this is the participant cache.
     pub(in crate::shard) participants: BTreeMap<UserId, Standing>,
-    /// Seq and author of the newest messages, ascending.
-    pub(in crate::shard) recent: VecDeque<(Seq, UserId)>,
+    /// The newest messages, ascending.
+    pub(in crate::shard) recent: VecDeque<Recent>,
     /// A JSON object, compact.
     pub(in crate::shard) data: Option<Arc<str>>,
     /// What its admin set.
@@ -187,12 +184,9 @@ impl Head {
         self.last_created = event.created;
 
         match &event.kind {
-            EventKind::Created { .. } | EventKind::Edited { .. } | EventKind::Deleted { .. } => {}
-            EventKind::Message { source, .. } => {
-                self.recent.push_back((event.seq, source.clone()));
-                if self.recent.len() > RECENT_MAX {
-                    self.recent.pop_front();
-                }
+            EventKind::Created { .. } => {}
+            EventKind::Message { .. } | EventKind::Edited { .. } | EventKind::Deleted { .. } => {
+                self.note_recent(event);
             }
             EventKind::Joined {
                 users,

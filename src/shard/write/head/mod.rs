@@ -14,6 +14,8 @@ mod closing;
 
 mod creating;
 
+mod recent;
+
 mod view;
 
 mod differing;
@@ -23,7 +25,7 @@ mod tests;
 
 pub(in crate::shard) use creating::{decide_create, decide_create_again};
 pub(in crate::shard) use fold::Head;
-#[cfg(test)]
-use fold::RECENT_MAX;
 pub(in crate::shard) use members::Banned;
+#[cfg(test)]
+use recent::RECENT_MAX;
 pub(in crate::shard) use refusal::{idempotency_conflict, not_participant};

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::ids::{Offset, Seq, UserId};
+use crate::ids::{MessageId, Offset, Seq, UserId};
 use crate::log::PerStream;
 use crate::log::record::{Event, EventKind};
 use crate::shard::file::store::Marks;
@@ -57,6 +57,8 @@ pub(super) struct ConversationState {
     pub(super) keys: HashMap<(UserId, Arc<str>), UsedKey>,
     /// Watermarks by user, filled at the first receipt.
     pub(super) marks: Option<HashMap<UserId, Mark>>,
+    /// Reactions that may not be applied yet: the last of each user to each message.
+    pub(super) reactions: HashMap<(MessageId, UserId), (Offset, Option<u32>)>,
     /// Offset of the last change of its participants, or of what they may do.
     pub(super) members_changed: Offset,
     /// Offset of the last change of who is banned that is no event.

@@ -79,7 +79,7 @@ impl Owner {
                 id,
                 user,
                 reaction,
-            } => self.decide_react(name, (*id, at), user, *reaction),
+            } => self.decide_react(name, (*id, at), user, (*reaction, facts)),
             Write::View(set) => self.decide_view(name, set),
             Write::OwnMark(set) => self.decide_own_mark(name, set),
             Write::Index(_) => Verdict::Rests(Offset(0), Ok(Accepted::Done(Done::Indexed))),

@@ -215,6 +215,7 @@ pub(in crate::shard) enum Looked {
     Key(Option<KeyRow>),
     At(Option<Located>),
     Held(Option<HeldMessage>),
+    Reaction(Option<u32>),
     Later(bool),
 }
 

@@ -17,6 +17,8 @@ pub(super) enum Lookup {
     Head,
     /// Its watermarks.
     Marks,
+    /// How a user reacted to a message.
+    Reaction(MessageId, UserId),
     /// What a key was used for.
     Key(UserId, IdempotencyKey),
     /// Where a message is.
@@ -37,7 +39,9 @@ impl Owner {
         drop(tokio::spawn(async move {
             let reached = match lookup {
                 Lookup::Head => applied_to(applied.messages, floor.messages).await,
-                Lookup::Marks => applied_to(applied.receipts, floor.receipts).await,
+                Lookup::Marks | Lookup::Reaction(..) => {
+                    applied_to(applied.receipts, floor.receipts).await
+                }
                 _ => Ok(()),
             };
             // Only now: what waits for the worker takes no place of what needs none.
@@ -66,6 +70,7 @@ async fn look(
     match lookup {
         Lookup::Head => store.head(name).await.map(Looked::Head),
         Lookup::Marks => store.marks(name).await.map(Looked::Marks),
+        Lookup::Reaction(id, user) => store.reaction(id, &user).await.map(Looked::Reaction),
         Lookup::Key(sender, key) => store.key(name, &sender, &key).await.map(Looked::Key),
         Lookup::At(id) => store.locate(id).await.map(Looked::At),
         Lookup::Held(id) => store.held(id).await.map(Looked::Held),

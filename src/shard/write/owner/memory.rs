@@ -13,7 +13,9 @@ const CONVERSATION_BYTES: usize = 1024;
 const PARTICIPANT_BYTES: usize = 192;
 const MARK_BYTES: usize = 160;
 const KEY_BYTES: usize = 256;
-const RECENT_BYTES: usize = 96;
+const RECENT_BYTES: usize = 128;
+/// A name that a recent message mentions.
+const NAME_BYTES: usize = 40;
 
 /// One shard takes this part of the whole at most.
 const PART_OF_ONE: u64 = 4;
@@ -82,6 +84,11 @@ impl ConversationState {
         let head = match &self.known {
             Known::Head(head) => {
                 (head.participants.len() + head.gone.len()) * PARTICIPANT_BYTES
+                    + head
+                        .recent
+                        .iter()
+                        .map(|recent| recent.mentions.len() * NAME_BYTES)
+                        .sum::<usize>()
                     + (head.recent.len()
                         + head.banned.len()
                         + head.views.len()

@@ -83,6 +83,10 @@ impl Owner {
             {
                 Some(Lookup::Marks)
             }
+            Write::React { id, user, .. } if participates(user) && facts.reaction.is_none() => {
+                let is_known = state.reactions.contains_key(&(*id, user.clone()));
+                (!is_known).then(|| Lookup::Reaction(*id, user.clone()))
+            }
             _ => None,
         }
     }

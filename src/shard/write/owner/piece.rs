@@ -26,6 +26,8 @@ pub(in crate::shard) struct Facts {
     pub(super) reply_to: Option<Option<Located>>,
     /// The message that is to be changed, if it exists.
     pub(super) held: Option<Option<HeldMessage>>,
+    /// How the user reacted before to the message, if they did.
+    pub(super) reaction: Option<Option<u32>>,
     /// Whether a later message of the same socket was written.
     pub(super) later: Option<bool>,
 }
@@ -37,6 +39,7 @@ impl Facts {
             Looked::Key(row) => self.key = Some(row),
             Looked::At(at) => self.reply_to = Some(at),
             Looked::Held(message) => self.held = Some(message),
+            Looked::Reaction(reaction) => self.reaction = Some(reaction),
             Looked::Later(is_used) => self.later = Some(is_used),
             // They are of the conversation.
             Looked::Head(_) | Looked::Marks(_) => {}

@@ -3,19 +3,21 @@
 use crate::ids::{ConversationName, MessageId, Offset, Seq, SessionId, UserId};
 use crate::log::record::{Advance, Record};
 use crate::shard::command::{Delivered, Done, Push};
-use crate::shard::file::store::Located;
+use crate::shard::file::store::{Located, Recent};
 use crate::shard::write::head::Head;
 use crate::shard::write::message::message_deleted;
 use crate::shard::write::owner::Owner;
 use crate::shard::write::owner::conversation::Known;
 use crate::shard::write::owner::decide::{Verdict, message_unknown};
 use crate::shard::write::owner::input::Accepted;
-use crate::shard::write::owner::piece::WorkKind;
+use crate::shard::write::owner::piece::{Facts, WorkKind};
 use crate::shard::write::owner::views::own_push;
 use crate::telemetry;
 
 /// Delivered marks gathered per shard; more are shed.
 const DELIVERED_MAX: usize = 65_536;
+/// From so many reactions of a conversation on those are dropped from memory that the file has.
+const REACTIONS_TIDIED_AT: usize = 64;
 /// Conversations larger than this have no delivered marks of their own making.
 const DELIVERED_PARTICIPANTS_MAX: usize = 1_000;
 
@@ -61,6 +63,7 @@ impl Owner {
                 ts: now_ms,
                 targets: senders_between(head, read, seq, user),
                 origin,
+                unread: head.unread(user, mark.own_since(standing.joined)),
             });
         }
         if moves_own {
@@ -87,9 +90,10 @@ impl Owner {
         name: &ConversationName,
         (message_id, at): (MessageId, &Located),
         user: &UserId,
-        reaction: Option<u32>,
+        (reaction, facts): (Option<u32>, &Facts),
     ) -> Verdict {
         let ts = self.now();
+        let applied = self.setup.applied.receipts.borrow().offset;
         let unknown = Verdict::Rests(Offset(0), Err(message_unknown()));
         let Some(state) = self.conversations.get_mut(name) else {
             return unknown;
@@ -99,6 +103,10 @@ impl Owner {
             .is_some_and(|head| head.has(user) && at.seq > head.quiet)
         {
             return unknown;
+        }
+
+        if state.reactions.len() >= REACTIONS_TIDIED_AT {
+            state.reactions.retain(|_, (offset, _)| *offset > applied);
         }
 
         // A deletion that is not committed yet is waited for: see `receipt_waits`.
@@ -112,12 +120,16 @@ impl Owner {
         }
 
         let (conversation, user) = (name.clone(), user.clone());
+        let place = (message_id, user.clone());
+        let in_memory = state.reactions.get(&place).map(|(_, before)| *before);
+        let previous = in_memory.or(facts.reaction).flatten();
         let push = Push::Reaction {
             conversation: name.clone(),
             user: user.clone(),
             message_id,
             reaction,
             ts,
+            previous,
         };
 
         let record = Record::Reaction {
@@ -130,6 +142,7 @@ impl Owner {
         let offset = self.appenders.receipts.decide(record, vec![push]);
         state.receipts_touched = offset;
         state.reaction_touched = offset;
+        state.reactions.insert(place, (offset, reaction));
         Verdict::Written(offset, Accepted::Done(Done::Marked))
     }
 
@@ -218,7 +231,7 @@ impl Owner {
             });
             if !targets.is_empty() {
                 let (conversation, user) = (name.clone(), user.clone());
-                let (read, ts, origin) = (false, now_ms, None);
+                let (read, ts, origin, unread) = (false, now_ms, None, None);
                 pushes.push(Push::Watermark {
                     conversation,
                     user,
@@ -227,6 +240,7 @@ impl Owner {
                     ts,
                     targets,
                     origin,
+                    unread,
                 });
             }
         }
@@ -246,7 +260,7 @@ impl Owner {
 /// `user` themselves.
 fn senders_between(head: &Head, from: Seq, to: Seq, user: &UserId) -> Vec<UserId> {
     let mut senders: Vec<UserId> = Vec::new();
-    for (seq, source) in head.recent.iter().rev() {
+    for Recent { seq, source, .. } in head.recent.iter().rev() {
         if *seq <= from {
             break;
         }

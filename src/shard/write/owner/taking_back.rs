@@ -38,6 +38,7 @@ impl Owner {
             Stream::Receipts => {
                 for state in self.conversations.values_mut() {
                     state.marks = None;
+                    state.reactions.clear();
                     state.receipts_touched = state.receipts_touched.min(committed);
                     state.reaction_touched = state.reaction_touched.min(committed);
                 }

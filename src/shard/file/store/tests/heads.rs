@@ -44,7 +44,12 @@ async fn a_head_holds_what_the_log_told() {
         (head.last_seq, head.last_created, head.created),
         (Seq(5), START + 9, START)
     );
-    assert_eq!(head.recent, [(Seq(2), user("bob")), (Seq(5), user("dave"))]);
+    let recent: Vec<_> = head
+        .recent
+        .iter()
+        .map(|recent| (recent.seq, recent.source.clone()))
+        .collect();
+    assert_eq!(recent, [(Seq(2), user("bob")), (Seq(5), user("dave"))]);
     assert_eq!(
         head.create_key,
         Some(KeyUse {

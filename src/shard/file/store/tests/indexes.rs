@@ -96,19 +96,68 @@ async fn an_older_change_never_overwrites_a_newer_one_in_an_index() {
         version: Offset(version),
     };
     let page = store
-        .index_page(&user("alice"), None, 9)
+        .index_page(&user("alice"), None, None, 9)
         .await
         .expect("reads");
-    assert_eq!(page, [item("d", 1, true, 2), item("c", 5, true, 1)]);
+    let listed = |item| Listed {
+        item,
+        pinned: None,
+        archived: false,
+    };
+    assert_eq!(
+        page,
+        [item("d", 1, true, 2), item("c", 5, true, 1)].map(listed)
+    );
 
     let page = store
-        .index_page(&user("alice"), Some(Offset(2)), 9)
+        .index_page(&user("alice"), Some(place(None, 2)), None, 9)
         .await
         .expect("reads");
-    assert_eq!(page, [item("c", 5, true, 1)]);
+    assert_eq!(page, [item("c", 5, true, 1)].map(listed));
     let since = store
         .index_since(&user("alice"), Offset(1), 9)
         .await
         .expect("reads");
     assert_eq!(since, [item("d", 1, true, 2), item("e", 2, false, 6)]);
+}
+
+fn place(pinned: Option<u32>, version: u64) -> ListPlace {
+    ListPlace {
+        pinned,
+        version: Offset(version),
+    }
+}
+
+#[tokio::test]
+async fn a_list_has_what_is_pinned_first_and_can_leave_out_what_is_put_away() {
+    let folder = folder();
+    let joins = |name: &str| index("alice", name, 1, true, None, START);
+    // Of `at` the place is at % 5, and what three divides is put away.
+    let views = [
+        index_view("alice", "b", 1, 1, 2),
+        index_view("alice", "c", 1, 1, 1),
+        index_view("alice", "e", 1, 1, 15),
+        index_view("alice", "f", 1, 1, 6),
+    ];
+    let joined = ["a", "b", "c", "d", "e", "f", "g"].map(joins);
+    let records: Vec<_> = joined.into_iter().chain(views).collect();
+    let store = one(folder.path(), &records, &[]).await;
+    let names = async |after, archived, limit| {
+        let alice = user("alice");
+        let page = store.index_page(&alice, after, archived, limit);
+        let page = page.await.expect("reads");
+        let names = page
+            .iter()
+            .map(|listed| listed.item.conversation.to_string());
+        names.collect::<Vec<_>>().concat()
+    };
+
+    assert_eq!(names(None, None, 9).await, "fcbgeda");
+    assert_eq!(names(None, Some(false), 9).await, "cbgda");
+    assert_eq!(names(None, Some(true), 9).await, "fe");
+    assert_eq!(names(None, None, 4).await, "fcbg");
+    assert_eq!(names(Some(place(Some(1), 6)), None, 3).await, "cbg");
+    assert_eq!(names(Some(place(Some(2), 2)), None, 3).await, "ged");
+    assert_eq!(names(Some(place(None, 5)), None, 9).await, "da");
+    assert_eq!(names(Some(place(None, 5)), Some(true), 9).await, "");
 }

@@ -28,7 +28,7 @@ use crate::log::record::{
     UsedUp, seal,
 };
 use crate::log::{Identity, PerStream, Stream};
-use crate::shard::command::{Around, IndexItem};
+use crate::shard::command::{Around, IndexItem, ListPlace, Listed};
 
 const DAY: u64 = 24 * 60 * 60 * 1000;
 const START: u64 = 1_700_000_000_000;

@@ -19,6 +19,7 @@ fn statements() -> Vec<String> {
         &keys::READS,
         &receipts::READS,
         &index::READS,
+        &lists::READS,
         &progress::READS,
         &seen::READS,
         &erasure::READS,

@@ -182,7 +182,10 @@ fn only_the_newest_messages_are_kept_with_their_authors() {
         send(&mut head, "alice", now_ms).expect("in");
     }
     assert_eq!(head.recent.len(), RECENT_MAX);
-    assert_eq!(head.recent.back().map(|(seq, _)| *seq), Some(head.last_seq));
+    assert_eq!(
+        head.recent.back().map(|recent| recent.seq),
+        Some(head.last_seq)
+    );
 }
 
 #[test]
