@@ -45,7 +45,7 @@ use crate::watchdog::Watchdog;
 /// A node that stops gives its shards away for so long at most, before everything else that a stop
 /// does. On a machine at its speed 90 shards take 2 s; on one with three times the work that it has
 /// processors for, one takes up to 0.3 s, and what is left is unwritten until it is taken over.
-pub const HAND_OVER_MAX: Duration = Duration::from_secs(20);
+pub const HAND_OVER_MAX: Duration = Duration::from_secs(30);
 
 /// Runs a node until a signal. `files` is how many files the process may open, if known.
 ///

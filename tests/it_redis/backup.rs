@@ -6,6 +6,7 @@ use std::process::Stdio;
 use crate::BACKEND;
 use crate::support::backup::{Backup, rookery, said, told};
 use crate::support::cluster::Cluster;
+use crate::support::damage::change_rows;
 use crate::support::embedded::Process;
 use crate::support::server::Server;
 use crate::support::talk::Talk;
@@ -154,6 +155,48 @@ async fn a_check_compares_all_replicas_of_a_cluster_that_is_at_rest() {
         said.await
             .contains("16 shards have replicas that hold the same, 0 have not, 0 were not")
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_one_replica_has_otherwise_is_told_by_a_check_with_the_nodes_that_differ() {
+    let server = Server::start();
+    let cluster = server.cluster();
+    let group = Group::create(&server, 1).await;
+    group.admin.say(&group.name, "as it was written").await;
+    let check = || {
+        let mut command = rookery(&["check", "--pause", "1ms", "--cluster"]);
+        let output = command.arg(cluster.folder()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        (output.status.code(), said)
+    };
+    eventually("all replicas hold the same", || async {
+        (check().0 == Some(0)).then_some(())
+    })
+    .await;
+
+    // Two of the three nodes have it.
+    let of = format!("conversation = '{}'", group.name);
+    let damage = format!("UPDATE messages SET text = 'as nobody wrote it' WHERE {of}");
+    let mut damaged = None;
+    for node in ["node-1", "node-2"] {
+        cluster.command(&["stop", node]).await;
+        let rows = change_rows(&cluster.folder_of(node).join("data"), &damage).await;
+        cluster.command(&["start", node]).await;
+        if rows == 1 {
+            damaged = Some(node);
+            break;
+        }
+    }
+    let damaged = damaged.expect("one of two nodes has a replica");
+
+    let said = eventually("the check tells of it", || async {
+        let (code, said) = check();
+        (code == Some(1) && said.contains("hold different things at the same place"))
+            .then_some(said)
+    })
+    .await;
+    let told = said.lines().find(|line| line.contains("different things"));
+    assert!(told.is_some_and(|line| line.contains(damaged)), "{said}");
 }
 
 /// The shards that a node owns.

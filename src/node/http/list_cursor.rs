@@ -74,18 +74,18 @@ impl Cursor {
             .map(|chunk| u64::from_be_bytes(*chunk))
             .collect();
 
-        let place = |pinned: u64| u32::try_from(pinned).ok();
+        let pin = |pinned: u64| u32::try_from(pinned).ok();
         let found = match (*kind, numbers.as_slice(), left) {
             (JOINED, &[version], []) => Self::Joined(ListPlace {
                 pinned: None,
                 version: Offset(version),
             }),
             (PINNED, &[pinned, version], []) => Self::Joined(ListPlace {
-                pinned: Some(place(pinned).ok_or_else(wrong)?),
+                pinned: Some(pin(pinned).ok_or_else(wrong)?),
                 version: Offset(version),
             }),
             (ACTIVITY, &[pinned, event, version], []) => Self::Activity(Place {
-                pinned: place(pinned),
+                pinned: pin(pinned),
                 event,
                 version: Offset(version),
             }),

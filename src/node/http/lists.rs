@@ -1,6 +1,6 @@
 //! The list of the caller's conversations. It goes by the caller: this node must own their shard.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use crate::clock::Clock;
@@ -9,6 +9,7 @@ use crate::node::http::answer::{Answer, Refusal, unexpected};
 use crate::node::http::list_cursor::{Cursor, Place};
 use crate::node::http::request::Call;
 use crate::node::http::rest::Rest;
+use crate::node::link::frame::SummaryLength;
 use crate::problem::{Code, Problem};
 use crate::protocol::{ConversationItem, ListItem, ListPage, PartialItem};
 use crate::shard::command::{Found, Freshness, ListPlace, Listed, Query};
@@ -61,6 +62,11 @@ impl Wanted {
         })
     }
 
+    /// Whether a conversation is in the list as far as that hangs on whether it was put away.
+    fn chooses(&self, listed: &Listed) -> bool {
+        self.archived.is_none_or(|is| is == listed.archived)
+    }
+
     /// Whether an item of this list is in it as far as that hangs on when it changed. An owner of
     /// the version before does not tell.
     fn takes(&self, item: &ConversationItem) -> bool {
@@ -74,56 +80,73 @@ impl Rest {
     pub(super) async fn list_conversations(&self, call: &Call<'_>) -> Result<Answer, Refusal> {
         let wanted = Wanted::of(call)?;
         let proven = self.prove_list(call).await?;
-        let is_first = wanted.after.is_none();
+        let all = self.all_of_list(call, &wanted).await?;
 
-        // All of it for the first page, which tells how much is unread, or when it is sorted.
-        let all = if is_first || wanted.by_activity {
-            self.index(call, None, (None, GATHERED_MAX + 1)).await?
-        } else {
-            (Vec::new(), Freshness::Strict)
+        let (mut page, of_index) = match &all {
+            Some((all, freshness)) => {
+                let chosen = all.iter().filter(|listed| wanted.chooses(listed));
+                (chosen.cloned().collect(), *freshness)
+            }
+            None => self.page_of_list(call, &wanted).await?,
         };
-        let is_whole = all.0.len() <= GATHERED_MAX;
-        if wanted.by_activity && !is_whole {
+        let all = all.map(|(all, _)| all);
+        let mut next = None;
+        if !wanted.by_activity {
+            next = cut(&mut page, &wanted, |listed| Cursor::Joined(listed.place()));
+        }
+
+        // What is not shown is told without its last message: two thousand of those may be large.
+        let rest = rest_of(all.as_deref().unwrap_or_default(), &page, &wanted);
+        let (mut told, of_rest) = self.told(call, &rest, SummaryLength::Brief).await;
+        if wanted.by_activity {
+            next = by_activity(&mut page, &wanted, &told);
+        }
+        let (of_page, of_shown) = self.told(call, &page, SummaryLength::Whole).await;
+
+        let mut answer = shown(&page, &wanted, &of_page);
+        answer.next = next.map(Cursor::write);
+        if wanted.after.is_none() {
+            told.extend(of_page);
+            answer.now = Some(Clock::system().now_ms());
+            answer.unread_total = Some(all.and_then(|all| unread_total(&all, &told)));
+        }
+        let freshness = [of_index, of_rest, of_shown, proven];
+        let stalest = freshness.into_iter().fold(proven, Freshness::stalest);
+        Answer::ok(&answer)?.with_freshness(stalest, call.strict())
+    }
+
+    /// All of the caller's list, where it is needed: for the first page, which tells how much is
+    /// unread, and to sort it by what happened. `None` where it is not needed, or is too long.
+    async fn all_of_list(
+        &self,
+        call: &Call<'_>,
+        wanted: &Wanted,
+    ) -> Result<Option<(Vec<Listed>, Freshness)>, Refusal> {
+        if wanted.after.is_some() && !wanted.by_activity {
+            return Ok(None);
+        }
+        let all = self.index(call, None, (None, GATHERED_MAX + 1)).await?;
+        if all.0.len() <= GATHERED_MAX {
+            return Ok(Some(all));
+        }
+        if wanted.by_activity {
             let detail = format!(
                 "sort=activity is for callers with up to {GATHERED_MAX} conversations; use sort=joined"
             );
             return Err(Problem::new(Code::TooManyConversations, detail).into());
         }
+        Ok(None)
+    }
 
-        let chosen = |listed: &Listed| wanted.archived.is_none_or(|is| is == listed.archived);
-        let (mut page, of_index) = if wanted.by_activity || is_first && is_whole {
-            let chosen = all.0.iter().filter(|listed| chosen(listed));
-            (chosen.cloned().collect(), all.1)
-        } else {
-            let after = wanted.after.and_then(Cursor::joined);
-            let more = usize::try_from(wanted.limit).unwrap_or(usize::MAX) + 1;
-            self.index(call, after, (wanted.archived, more)).await?
-        };
-        let mut next = None;
-        if !wanted.by_activity {
-            next = cut(&mut page, &wanted, |listed| {
-                Cursor::Joined(ListPlace {
-                    pinned: listed.pinned,
-                    version: listed.item.version,
-                })
-            });
-        }
-
-        let counted = if is_first && is_whole { &all.0 } else { &page };
-        let asked = if wanted.by_activity { &all.0 } else { counted };
-        let (told, of_summaries) = self.told(call, asked).await;
-        if wanted.by_activity {
-            next = by_activity(&mut page, &wanted, &told);
-        }
-
-        let mut answer = shown(&page, &wanted, &told);
-        answer.next = next.map(Cursor::write);
-        if is_first {
-            answer.now = Some(Clock::system().now_ms());
-            answer.unread_total = Some(unread_total(&all.0, &told).filter(|_| is_whole));
-        }
-        let freshness = of_index.stalest(of_summaries).stalest(proven);
-        Answer::ok(&answer)?.with_freshness(freshness, call.strict())
+    /// A page in the order of joining, and one item more where there is one.
+    async fn page_of_list(
+        &self,
+        call: &Call<'_>,
+        wanted: &Wanted,
+    ) -> Result<(Vec<Listed>, Freshness), Refusal> {
+        let after = wanted.after.and_then(Cursor::joined);
+        let more = usize::try_from(wanted.limit).unwrap_or(usize::MAX) + 1;
+        self.index(call, after, (wanted.archived, more)).await
     }
 
     /// A part of the caller's index.
@@ -146,7 +169,12 @@ impl Rest {
     }
 
     /// What the owners of these conversations tell of them.
-    async fn told(&self, call: &Call<'_>, of: &[Listed]) -> (Told, Freshness) {
+    async fn told(
+        &self,
+        call: &Call<'_>,
+        of: &[Listed],
+        length: SummaryLength,
+    ) -> (Told, Freshness) {
         let names: Vec<_> = of
             .iter()
             .map(|listed| listed.item.conversation.clone())
@@ -158,7 +186,8 @@ impl Rest {
             .deadline
             .checked_sub(SUMMARIES_MARGIN)
             .unwrap_or(call.deadline);
-        let (summaries, freshness) = self.shards.summaries(&call.user, &names, deadline).await;
+        let asked = (names.as_slice(), length);
+        let (summaries, freshness) = self.shards.summaries(&call.user, asked, deadline).await;
         let told = names
             .into_iter()
             .zip(summaries)
@@ -194,6 +223,17 @@ fn cut<T>(page: &mut Vec<T>, wanted: &Wanted, place: impl Fn(&T) -> Cursor) -> O
     let more = page.len() > limit;
     page.truncate(limit);
     page.last().map(place).filter(|_| more)
+}
+
+/// What is asked beside a page: all else to count it, or all to sort it first.
+fn rest_of(all: &[Listed], page: &[Listed], wanted: &Wanted) -> Vec<Listed> {
+    if wanted.by_activity {
+        return all.to_vec();
+    }
+    let name = |listed: &Listed| listed.item.conversation.clone();
+    let shown: HashSet<_> = page.iter().map(name).collect();
+    let rest = all.iter().filter(|listed| !shown.contains(&name(listed)));
+    rest.cloned().collect()
 }
 
 /// Sorts by what happened last, what is pinned first, and cuts a page out behind the cursor.

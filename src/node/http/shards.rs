@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use crate::cluster::map::ShardMap;
 use crate::cluster::table::Table;
 use crate::ids::{ConversationName, NodeId, ShardId, UserId};
+use crate::node::link::frame::SummaryLength;
 use crate::node::owners::{Owners, Summaries};
 use crate::problem::Problem;
 use crate::protocol::Presence;
@@ -66,7 +67,7 @@ pub(super) trait Shards: fmt::Debug + Send + Sync + 'static {
     async fn summaries(
         &self,
         reader: &UserId,
-        names: &[ConversationName],
+        asked: (&[ConversationName], SummaryLength),
         deadline: Instant,
     ) -> Summaries;
 
@@ -148,10 +149,10 @@ impl Shards for Owners {
     async fn summaries(
         &self,
         reader: &UserId,
-        names: &[ConversationName],
+        asked: (&[ConversationName], SummaryLength),
         deadline: Instant,
     ) -> Summaries {
-        Self::summaries(self, reader, names, deadline).await
+        Self::summaries(self, reader, asked, deadline).await
     }
 
     async fn presence(

@@ -76,6 +76,17 @@ pub(crate) struct Answer {
     pub moved: Vec<(ShardId, NodeId)>,
 }
 
+/// How much a summary of a conversation tells.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum SummaryLength {
+    /// All of it.
+    #[default]
+    Whole,
+    /// All but the last message, which may be long: for what is counted and sorted, and not shown.
+    /// An owner of the version before tells the whole.
+    Brief,
+}
+
 /// What is asked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) enum Body {
@@ -87,6 +98,8 @@ pub(crate) enum Body {
     Summaries {
         reader: UserId,
         parts: Vec<(ShardId, Vec<ConversationName>)>,
+        #[serde(default)]
+        length: SummaryLength,
     },
     /// Subscribe to conversations of several shards. Answer: [`Outcome::Subscribed`].
     Subscribe {

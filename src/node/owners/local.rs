@@ -21,9 +21,7 @@ use crate::node::owners::Setup;
 use crate::node::owners::custody::Custody;
 use crate::node::owners::hints::Hints;
 use crate::node::owners::offers::Offers;
-use crate::problem::Problem;
-use crate::protocol::ConversationItem;
-use crate::shard::command::{Found, Freshness, Query, ShardError};
+use crate::shard::command::ShardError;
 use crate::shard::write::subscriptions::SubscriberId;
 use crate::shard::{ShardHandle, Standby};
 
@@ -183,23 +181,11 @@ impl LocalShards {
     fn serve_parts(&self, body: Body, deadline: Instant, asker: &Asker) -> Serving {
         let subscriber = &asker.subscriber;
         match body {
-            Body::Summaries { reader, parts } => {
-                let answers = self.each(parts, move |handle, names| {
-                    let query = Query::Summaries {
-                        names,
-                        reader: reader.clone(),
-                    };
-                    async move {
-                        match handle.query(query, deadline).await? {
-                            (Found::Summaries(items), freshness) => Ok((items, freshness)),
-                            _ => Err(ShardError::Problem(Problem::unavailable(
-                                "the shard answered something else",
-                            ))),
-                        }
-                    }
-                });
-                async move { Ok(summaries(answers.await)) }.boxed()
-            }
+            Body::Summaries {
+                reader,
+                parts,
+                length,
+            } => self.serve_summaries(parts, (reader, length), deadline),
             Body::Subscribe { parts } => {
                 let subscriber = subscriber.clone();
                 let answers = self.each(parts, move |handle, interests| {
@@ -241,26 +227,6 @@ impl LocalShards {
             .boxed(),
             _ => ready(Err(ShardError::NotOwner)).boxed(),
         }
-    }
-}
-
-/// The answer of one shard to a request for summaries.
-type Summarized = (Vec<Option<ConversationItem>>, Freshness);
-
-/// As stale as the stalest part.
-fn summaries(answers: Vec<Result<Summarized, ShardError>>) -> Outcome {
-    let stalest = answers
-        .iter()
-        .flatten()
-        .map(|(_, freshness)| *freshness)
-        .fold(Freshness::Strict, Freshness::stalest);
-    let parts = answers
-        .into_iter()
-        .map(|answer| answer.map(|(items, _)| items))
-        .collect();
-    match stalest {
-        Freshness::Strict => Outcome::Summaries(parts),
-        Freshness::Stale { ms } => Outcome::StaleSummaries { parts, ms },
     }
 }
 

@@ -44,6 +44,8 @@ mod following;
 
 mod local;
 
+mod summaries;
+
 mod own_replicas;
 
 mod replicas;

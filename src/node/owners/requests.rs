@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use crate::ids::{ConversationName, NodeId, ShardId, UserId};
-use crate::node::link::frame::{Body, Outcome};
+use crate::node::link::frame::{Body, Outcome, SummaryLength};
 use crate::node::link::replica::{ReplicaAnswer, ReplicaAsk};
 use crate::node::owners::attempt::{outcome_unknown, unavailable};
 use crate::node::owners::handle::Owners;
@@ -73,7 +73,7 @@ impl Owners {
     pub(crate) async fn summaries(
         &self,
         reader: &UserId,
-        names: &[ConversationName],
+        (names, length): (&[ConversationName], SummaryLength),
         deadline: Instant,
     ) -> Summaries {
         let stale_ms = AtomicU64::new(0);
@@ -84,6 +84,7 @@ impl Owners {
         let build = |parts| Body::Summaries {
             reader: reader.clone(),
             parts,
+            length,
         };
 
         let unpack = |outcome| match outcome {

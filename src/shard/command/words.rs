@@ -307,6 +307,16 @@ pub(crate) struct Listed {
     pub archived: bool,
 }
 
+impl Listed {
+    /// Where it stands in the order of joining.
+    pub(crate) fn place(&self) -> ListPlace {
+        ListPlace {
+            pinned: self.pinned,
+            version: self.item.version,
+        }
+    }
+}
+
 /// What a key created.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct CreateKeyUse {

@@ -1,49 +1,13 @@
 //! `rookery check` and its `--repair`, after rows of users' lists were changed behind the back of a
 //! process that did not run.
 
-use std::path::{Path, PathBuf};
 use std::process::Output;
-
-use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
 
 use crate::support::backup::rookery;
 use crate::support::client::Client;
+use crate::support::damage::change_a_row;
 use crate::support::embedded::Process;
 use crate::support::{Fields, eventually, unique};
-
-/// The files of all shards under a data folder.
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            found.extend(files(&path));
-        } else if path.extension().is_some_and(|of| of == "sqlite") {
-            found.push(path);
-        }
-    }
-    found
-}
-
-async fn opened(path: &Path) -> SqliteConnection {
-    let options = SqliteConnectOptions::new().filename(path);
-    options.connect().await.unwrap()
-}
-
-/// Does this in every file; in exactly one of them it changes a row.
-async fn change_a_row(folder: &Path, statement: &str) {
-    let mut changed = 0;
-    for path in files(folder) {
-        let mut file = opened(&path).await;
-        let done = sqlx::query(AssertSqlSafe(statement))
-            .execute(&mut file)
-            .await;
-        changed += done.unwrap().rows_affected();
-        file.close().await.unwrap();
-    }
-    assert_eq!(changed, 1, "{statement}");
-}
 
 /// Runs a check of this process.
 async fn check(process: &Process, more: &[&str]) -> (Output, String) {

@@ -4,6 +4,7 @@ pub(crate) mod backup;
 pub(crate) mod client;
 pub(crate) mod cluster;
 pub(crate) mod contract;
+pub(crate) mod damage;
 pub(crate) mod direct;
 pub(crate) mod disk;
 pub(crate) mod embedded;

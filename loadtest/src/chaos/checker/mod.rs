@@ -72,6 +72,8 @@ pub(crate) struct Checker {
     /// When a machine was lost for good the last time, and when it came back, if it did.
     gone: Option<Micros>,
     back: Option<Micros>,
+    /// A node's clock was put ahead or back.
+    clocks_were_off: bool,
     /// Up to where each conversation was known when the last backup began.
     backed_up: HashMap<u32, u64>,
     /// What is wrong, the first of it.
@@ -219,6 +221,12 @@ impl Checker {
             .get(&conversation)
             .map(Line::members)
             .unwrap_or_default()
+    }
+
+    /// Whether a node's clock was ever put ahead or back: then what nodes say of the time of
+    /// something is not when it was.
+    pub(crate) fn clocks_were_off(&self) -> bool {
+        self.clocks_were_off
     }
 
     /// All conversations that anybody saw anything of.

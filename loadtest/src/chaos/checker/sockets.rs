@@ -34,6 +34,7 @@ pub(super) struct Sockets {
 impl Checker {
     /// A fault began or ended.
     pub(super) fn fault(&mut self, at: Micros, name: &str, said: &str) {
+        self.clocks_were_off |= name.starts_with("clock-");
         let code = match name {
             name if name.starts_with("clock-") => Some(TOKEN_ENDED),
             upgrade::NODE => return,

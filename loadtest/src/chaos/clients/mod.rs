@@ -29,6 +29,8 @@ pub(crate) mod http;
 
 mod keeper;
 
+mod known;
+
 pub(crate) mod person;
 
 mod reader;
@@ -277,6 +279,9 @@ impl Load {
             }
         }
 
+        if self.world.shape.changes {
+            known::start(&self.world, &mut self.working);
+        }
         for number in 0..self.world.shape.readers {
             self.working
                 .spawn(reader::run(Arc::clone(&self.world), number));

@@ -33,7 +33,7 @@ mod stages;
 
 mod usurped;
 
-use scenario::{Scenario, Stage, all};
+use scenario::{Scenario, all};
 
 /// The variable that plants.
 const VARIABLE: &str = "ROOKERY_PLANTED";
@@ -130,7 +130,7 @@ async fn attempt_of(wanted: &Wanted, one: &Scenario, seed: u64) -> Result<Verdic
         readers: one.readers,
         text_bytes: 60,
         churn_ms: one.churn_ms,
-        changes: matches!(one.stage, Stage::Changes),
+        changes: one.stage.changes(),
         regulars: one.regulars,
     };
 

@@ -1,5 +1,6 @@
-//! For each bug of what messages say, of who may speak, and of what is counted: the load that shows
-//! it, in which messages are edited and erased, and participants silenced and kept out.
+//! For each bug of what messages say, of who may speak, of what is counted, and of what goes: the
+//! load that shows it, in which messages are edited and erased, and participants silenced and kept
+//! out, and some conversations are deleted, or keep their messages for a minute.
 
 use crate::chaos::planted::scenario::{FEW, Scenario, Stage};
 
@@ -20,8 +21,11 @@ const SILENCE: Scenario = Scenario {
     regulars: false,
 };
 
-/// What is dropped of edits, deletions, roles, bans and counts.
-pub(super) const SAID: [Scenario; 5] = [
+/// Whoever has a shard next reads its heads in the file.
+const HANDED_ON: Stage = Stage::ChangesAnd(&["move-shards", "stop-node", "move-shards"]);
+
+/// What is dropped of edits, deletions, roles, bans, counts, own views, closing and retention.
+pub(super) const SAID: [Scenario; 8] = [
     SILENCE,
     Scenario {
         bug: "words_of_file",
@@ -43,6 +47,24 @@ pub(super) const SAID: [Scenario; 5] = [
     Scenario {
         bug: "erased_uncounted",
         about: "erased messages of others count as unread",
+        ..SILENCE
+    },
+    Scenario {
+        bug: "views_of_file",
+        about: "whoever takes a shard over knows nobody's own view: a change of one field loses the others",
+        stage: HANDED_ON,
+        ..SILENCE
+    },
+    Scenario {
+        bug: "closed_of_file",
+        about: "whoever takes a shard over does not know what was deleted",
+        stage: HANDED_ON,
+        ..SILENCE
+    },
+    Scenario {
+        bug: "retention_halved",
+        about: "messages go when they are half as old as they are kept",
+        stage: Stage::Minutes,
         ..SILENCE
     },
 ];

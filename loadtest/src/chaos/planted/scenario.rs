@@ -22,6 +22,10 @@ pub(super) enum Stage {
     Calm,
     /// Nothing but the load, in which messages are edited and erased, and participants silenced.
     Changes,
+    /// The same until messages have gone with their time.
+    Minutes,
+    /// The same with these faults, one after the other.
+    ChangesAnd(&'static [&'static str]),
     /// A log goes on without a second copy, then its master and an owner die at once.
     AloneThenBoth,
     /// A log loses acknowledged entries, its owner goes on, and dies after.
@@ -45,6 +49,13 @@ pub(super) enum Stage {
     Newcomer,
     /// These faults, one after the other, all well again after each.
     Faults(&'static [&'static str]),
+}
+
+impl Stage {
+    /// Whether messages are edited and erased, and so on, in the load.
+    pub(super) fn changes(self) -> bool {
+        matches!(self, Self::Changes | Self::Minutes | Self::ChangesAnd(_))
+    }
 }
 
 /// A bug, and how it is shown.

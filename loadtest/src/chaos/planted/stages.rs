@@ -18,6 +18,8 @@ use crate::chaos::wire::say;
 
 /// The load alone.
 const CALM: Duration = Duration::from_secs(20);
+/// Until messages that are kept for a minute have gone.
+const MINUTES: Duration = Duration::from_secs(100);
 /// Without a second copy.
 const ALONE: Duration = Duration::from_millis(1_500);
 /// Between a promotion and the end of the owner: enough to append.
@@ -56,24 +58,25 @@ pub(super) async fn play(trial: &Trial, stage: Stage) -> Result<(), String> {
                 paused(trial, round, &mut random).await?;
             }
         }
-        Stage::PowerLoss => {
-            trial.pause(UNSYNCED).await;
-            let said = trial
-                .field
-                .site
-                .lose_power(&trial.field.site.nodes())
-                .await?;
-            begins(trial, "power-loss", &said);
-            trial.recover("power-loss", true).await;
-        }
+        Stage::PowerLoss => power_loss(trial).await?,
         Stage::NoSpace => space::play(trial).await?,
         Stage::Apart => apart::play(trial).await?,
         Stage::Usurped => usurped::play(trial).await?,
         Stage::Spoiled => spoiled::play(trial).await?,
         Stage::Newcomer => newcomer::play(trial).await?,
-        Stage::Faults(names) => faults(trial, names).await?,
+        Stage::Minutes => trial.pause(MINUTES).await,
+        Stage::Faults(names) | Stage::ChangesAnd(names) => faults(trial, names).await?,
     }
 
+    Ok(())
+}
+
+async fn power_loss(trial: &Trial) -> Result<(), String> {
+    trial.pause(UNSYNCED).await;
+    let site = &trial.field.site;
+    let said = site.lose_power(&site.nodes()).await?;
+    begins(trial, "power-loss", &said);
+    trial.recover("power-loss", true).await;
     Ok(())
 }
 

@@ -11,7 +11,7 @@ use crate::chaos::site::Site;
 /// For a killed process to be gone.
 pub(super) const GONE_WITHIN: Duration = Duration::from_secs(10);
 /// For a process to end that is asked to, whatever stands in its way.
-const STOPPED_WITHIN: Duration = Duration::from_secs(40);
+const STOPPED_WITHIN: Duration = Duration::from_secs(50);
 
 impl Site {
     /// The process, if it runs.

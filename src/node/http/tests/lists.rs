@@ -92,11 +92,12 @@ async fn a_list_that_may_lack_what_was_acknowledged_says_so_or_is_refused() {
 async fn a_list_tells_which_owners_did_not_answer() {
     let index = vec![item("a", 9), item("b", 8), item("c", 6), item("d", 5)];
     let face = Fixture::new().reads(Found::Index(index));
+    // Of the one that is not on the page first, and then of the page.
     face.script.summaries.lock().expect("a lock").0 = vec![
+        Ok(Some(whole(5))),
         Ok(Some(whole(5))),
         Ok(None),
         Err(Problem::unavailable("x")),
-        Ok(Some(whole(5))),
     ];
     let path = "/v1/conversations?limit=3";
     let answered = face.request("GET", path).answer().await;
@@ -121,7 +122,13 @@ async fn a_list_tells_which_owners_did_not_answer() {
         asked[0].starts_with("outboxes to") && asked[1].starts_with("Index"),
         "before it is read: {asked:?}"
     );
-    assert_eq!(asked[2], r#"summaries ["a", "b", "c", "d"]"#);
+    assert_eq!(
+        asked[2..],
+        [
+            r#"Brief summaries ["d"]"#,
+            r#"Whole summaries ["a", "b", "c"]"#
+        ]
+    );
 
     let next = answered.json["next"].as_str().expect("a cursor");
     let face = face.reads(Found::Index(vec![]));
@@ -141,16 +148,20 @@ async fn a_list_tells_which_owners_did_not_answer() {
 #[tokio::test]
 async fn the_first_page_tells_what_is_unread_in_all_and_sorts_by_what_happened() {
     let index = || Found::Index(vec![item("a", 9), item("b", 8), item("c", 6)]);
-    let told = || [3, 9, 5].map(|event| Ok(Some(whole(event)))).to_vec();
+    let told = |events: &[u64]| {
+        let told = events.iter().map(|event| Ok(Some(whole(*event))));
+        (told.collect(), Freshness::Strict)
+    };
     let face = Fixture::new().reads(index()).reads(index());
-    *face.script.summaries.lock().expect("a lock") = (told(), Freshness::Strict);
+    // Of all, to sort them, and then of the page.
+    *face.script.summaries.lock().expect("a lock") = told(&[3, 9, 5, 9, 5]);
     let path = "/v1/conversations?sort=activity&limit=2&changed_since=4";
     let answered = face.request("GET", path).answer().await;
     assert_eq!(answered.json["unread_total"], 9);
     assert_eq!(answered.json["items"].as_array().map(Vec::len), Some(2));
 
     let next = answered.json["next"].as_str().expect("a cursor");
-    *face.script.summaries.lock().expect("a lock") = (told(), Freshness::Strict);
+    *face.script.summaries.lock().expect("a lock") = told(&[3, 9, 5, 3]);
     let rest = face.request("GET", &format!("{path}&after={next}"));
     let last = rest.answer().await;
     assert_eq!(

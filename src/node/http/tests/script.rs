@@ -10,6 +10,7 @@ use crate::cluster::table::changes::Changes;
 use crate::cluster::table::{NodeAddresses, Table};
 use crate::ids::{ClusterId, ShardId};
 use crate::log::Identity;
+use crate::node::link::frame::SummaryLength;
 use crate::node::owners::Summaries;
 use crate::protocol::Presence;
 use crate::shard::command::Command;
@@ -145,14 +146,13 @@ impl Shards for Script {
     async fn summaries(
         &self,
         _reader: &UserId,
-        names: &[ConversationName],
+        (names, length): (&[ConversationName], SummaryLength),
         _deadline: Instant,
     ) -> Summaries {
-        self.note(format!("summaries {names:?}"));
-        std::mem::replace(
-            &mut *self.summaries.lock().expect("a lock"),
-            (Vec::new(), Freshness::Strict),
-        )
+        self.note(format!("{length:?} summaries {names:?}"));
+        let mut scripted = self.summaries.lock().expect("a lock");
+        let count = names.len().min(scripted.0.len());
+        (scripted.0.drain(..count).collect(), scripted.1)
     }
 
     async fn presence(

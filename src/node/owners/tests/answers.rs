@@ -80,7 +80,10 @@ async fn one_failing_shard_spoils_nothing_but_its_own_summaries() {
 
     let pair = Pair::new(&fake, config()).await;
     let names: Vec<_> = (0..600).map(conversation).collect();
-    let (answers, freshness) = pair.owners.summaries(&user("a"), &names, soon()).await;
+    let (answers, freshness) = pair
+        .owners
+        .summaries(&user("a"), (&names, SummaryLength::Whole), soon())
+        .await;
     assert_eq!(freshness, Freshness::Strict);
     assert_eq!(answers.len(), names.len());
 
@@ -138,11 +141,17 @@ async fn how_stale_an_answer_is_travels_over_a_link() {
         "{read:?}"
     );
     let names: Vec<_> = (0..4).map(conversation).collect();
-    let (_, of_strict) = pair.owners.summaries(&user("a"), &names, soon()).await;
+    let (_, of_strict) = pair
+        .owners
+        .summaries(&user("a"), (&names, SummaryLength::Whole), soon())
+        .await;
     assert_eq!(of_strict, Freshness::Strict);
     *stale_shard.lock().expect("whole") = Some(shard(&names[2]));
 
-    let (items, freshness) = pair.owners.summaries(&user("a"), &names, soon()).await;
+    let (items, freshness) = pair
+        .owners
+        .summaries(&user("a"), (&names, SummaryLength::Whole), soon())
+        .await;
     assert!(items.iter().all(Result::is_ok));
     assert_eq!(freshness, Freshness::Stale { ms: 3_100 });
 }

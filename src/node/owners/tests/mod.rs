@@ -17,7 +17,7 @@ use crate::link::{Config, Failure};
 use crate::log::record::{Event, EventKind};
 use crate::node::link::Serve;
 use crate::node::link::client::{Link, Setup};
-use crate::node::link::frame::{Body, Outcome};
+use crate::node::link::frame::{Body, Outcome, SummaryLength};
 use crate::node::owners::Beside;
 use crate::node::owners::testing::{
     Fake, Pair, SHARDS, credentials, eventually, node, node_beside, soon, table,

@@ -80,9 +80,9 @@ impl Board {
                 unread: unread.map(|unread| unread.messages),
                 unread_mentions: unread.map(|unread| unread.mentions),
             };
-            let mut post = receipt(conversation, user, &own);
-            self.tell_user(user, &key, &mut post, *origin);
-            self.send_receipt(&key, post);
+            let mut own_post = receipt(conversation, user, &own);
+            self.tell_user(user, &key, &mut own_post, *origin);
+            self.send_receipt(&key, own_post);
         }
     }
 

@@ -96,11 +96,11 @@ impl Writer {
                 )
                 .await?;
                 let changes = messages::fold(known, decoded());
-                let new = (write_messages::write(&mut script, &changes), changes.sent());
+                let which = write_messages::write(&mut script, &changes, &self.last_seqs);
+                let new = (which, changes.sent());
                 self.erasing = Self::noted(&mut script, &changes, tail.offset).or(self.erasing);
                 // Forgotten again when the transaction fails.
-                self.last_seqs
-                    .learn(&changes.stands, |stood| (stood.seq, stood.closed));
+                write_messages::learn(&mut self.last_seqs, &changes);
                 (changes.clockwork, changes.quarantined, Some(new))
             }
             Stream::Receipts => {

@@ -4,9 +4,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
 
+use crate::ids::{ConversationName, Seq};
+
 /// Rows of each kind remembered; when it is reached all of them are forgotten, and asked for again
 /// as needed.
 const REMEMBERED_MAX: usize = 4096;
+
+/// Last seqs of the conversations written to lately, and whether they are closed.
+pub(super) type LastSeqs = Remembered<ConversationName, (Seq, bool)>;
 
 /// Rows of one kind, by key.
 #[derive(Debug)]
@@ -34,6 +39,16 @@ impl<K: Clone + Eq + Hash, V: Copy> Remembered<K, V> {
                 .take(REMEMBERED_MAX)
                 .map(|(key, row)| (key.clone(), value(row))),
         );
+    }
+
+    /// Forgets these.
+    pub(super) fn forget_these<'a>(&mut self, keys: impl IntoIterator<Item = &'a K>)
+    where
+        K: 'a,
+    {
+        for key in keys {
+            self.0.remove(key);
+        }
     }
 
     /// Forgets everything: no one knows what is in the file.

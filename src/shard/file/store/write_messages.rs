@@ -2,13 +2,13 @@
 
 use sqlx::{Row, SqliteConnection};
 
-use crate::ids::{ConversationName, Offset, Seq};
+use crate::ids::Offset;
 use crate::shard::file::apply::Clockwork;
 use crate::shard::file::apply::changes::{Changes, Stood};
 use crate::shard::file::apply::messages::{Asked, Known};
 use crate::shard::file::store::StoreError;
 use crate::shard::file::store::columns::{conversation, int, json, rank, seq, user};
-use crate::shard::file::store::remembered::Remembered;
+use crate::shard::file::store::remembered::LastSeqs;
 use crate::shard::file::store::script::{Multi, Script, Which, look_up};
 #[cfg(test)]
 use crate::shard::file::store::write_content::{EDIT, ERASE, PRUNE};
@@ -76,9 +76,6 @@ pub(super) const FINDING: [Multi; 5] = [STAND, ADMIN, INDEX, EDIT, ERASE];
 #[cfg(test)]
 pub(super) const DELETING: [&str; 4] = [DELIVERED, FORGET_KEYS, FORGET_CREATE_KEYS, PRUNE];
 
-/// Last seqs of the conversations written to lately, and whether they are closed.
-pub(super) type LastSeqs = Remembered<ConversationName, (Seq, bool)>;
-
 /// Asks the file what folding needs and is not remembered.
 pub(super) async fn known(
     connection: &mut SqliteConnection,
@@ -119,8 +116,16 @@ pub(super) async fn known(
     Ok(known)
 }
 
-/// Adds the rows of a batch; which statements write new messages.
-pub(super) fn write(script: &mut Script, changes: &Changes) -> Vec<Which> {
+/// Takes note of where conversations stand after a batch. One of which something went may hold
+/// nothing: it is looked at again when it is written to.
+pub(super) fn learn(last_seqs: &mut LastSeqs, changes: &Changes) {
+    last_seqs.learn(&changes.stands, |stood| (stood.seq, stood.closed));
+    last_seqs.forget_these(changes.pruned.keys());
+}
+
+/// Adds the rows of a batch. `last_seqs` is of before it. Returns which statements write new
+/// messages.
+pub(super) fn write(script: &mut Script, changes: &Changes, last_seqs: &LastSeqs) -> Vec<Which> {
     write_conversations(script, changes);
     write_members::update(script, changes);
     let messages = write_content::write(script, changes);
@@ -128,7 +133,7 @@ pub(super) fn write(script: &mut Script, changes: &Changes) -> Vec<Which> {
     write_members::write(script, changes);
     write_views::write(script, changes);
     write_closing::write(script, changes);
-    write_retention::write(script, changes);
+    write_retention::write(script, changes, last_seqs);
     write_keys(script, changes);
     write_indexes(script, changes);
     messages

@@ -2,6 +2,7 @@
 //! 27). Run when everything else of a batch that concerns them is written.
 
 use crate::shard::file::apply::changes::Changes;
+use crate::shard::file::store::remembered::LastSeqs;
 use crate::shard::file::store::script::{Multi, Script};
 
 const RETAIN: Multi = Multi {
@@ -44,8 +45,9 @@ const AGAIN: Multi = Multi {
 #[cfg(test)]
 pub(super) const FINDING: [Multi; 3] = [RETAIN, LATER, AGAIN];
 
-/// Adds them.
-pub(super) fn write(script: &mut Script, changes: &Changes) {
+/// Adds them. A conversation that was written to since something of it went holds something, and is
+/// not looked at again.
+pub(super) fn write(script: &mut Script, changes: &Changes, last_seqs: &LastSeqs) {
     let retentions: Vec<_> = changes
         .updates
         .iter()
@@ -57,6 +59,7 @@ pub(super) fn write(script: &mut Script, changes: &Changes) {
 
     let pruned: Vec<_> = changes.pruned.keys().collect();
     script.rows(&LATER, &pruned, |query, name| query.bind(name.as_str()));
-    let written: Vec<_> = changes.stands.keys().collect();
+    let is_new = |name: &&_| last_seqs.get(name).is_none();
+    let written: Vec<_> = changes.stands.keys().filter(is_new).collect();
     script.rows(&AGAIN, &written, |query, name| query.bind(name.as_str()));
 }

@@ -14,8 +14,8 @@ use crate::log::{PerStream, Stream};
 use crate::shard::file::apply::Clockwork;
 use crate::shard::file::store::at_rest::OnDemand;
 use crate::shard::file::store::columns::{number, offset, stream as stream_of, tail as tail_of};
+use crate::shard::file::store::remembered::LastSeqs;
 use crate::shard::file::store::retained::{Mark, Retained};
-use crate::shard::file::store::write_messages::LastSeqs;
 use crate::shard::file::store::write_receipts::Marks;
 use crate::shard::file::store::{ApplyEntry, Config, Progress, StoreError};
 

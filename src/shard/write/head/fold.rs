@@ -291,7 +291,11 @@ impl Head {
     pub(in crate::shard) fn prune(&mut self, up_to: Seq) {
         self.pruned = up_to.max(self.pruned);
         self.quiet = self.pruned.max(self.quiet);
-        while self.recent.pop_front_if(|(seq, _)| *seq <= up_to).is_some() {}
+        while self
+            .recent
+            .pop_front_if(|recent| recent.seq <= up_to)
+            .is_some()
+        {}
     }
 
     /// A user is banned who takes no part, or is not any more.

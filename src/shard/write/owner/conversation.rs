@@ -59,6 +59,8 @@ pub(super) struct ConversationState {
     pub(super) marks: Option<HashMap<UserId, Mark>>,
     /// Reactions that may not be applied yet: the last of each user to each message.
     pub(super) reactions: HashMap<(MessageId, UserId), (Offset, Option<u32>)>,
+    /// From so many reactions on those are dropped that are applied.
+    pub(super) reactions_tidied_at: usize,
     /// Offset of the last change of its participants, or of what they may do.
     pub(super) members_changed: Offset,
     /// Offset of the last change of who is banned that is no event.

@@ -16,7 +16,7 @@ use crate::telemetry;
 
 /// Delivered marks gathered per shard; more are shed.
 const DELIVERED_MAX: usize = 65_536;
-/// From so many reactions of a conversation on those are dropped from memory that the file has.
+/// Up to so many reactions of a conversation are in memory although the file has them.
 const REACTIONS_TIDIED_AT: usize = 64;
 /// Conversations larger than this have no delivered marks of their own making.
 const DELIVERED_PARTICIPANTS_MAX: usize = 1_000;
@@ -105,8 +105,10 @@ impl Owner {
             return unknown;
         }
 
-        if state.reactions.len() >= REACTIONS_TIDIED_AT {
+        // At twice as many as were left the last time, so that each is looked at a few times only.
+        if state.reactions.len() >= state.reactions_tidied_at.max(REACTIONS_TIDIED_AT) {
             state.reactions.retain(|_, (offset, _)| *offset > applied);
+            state.reactions_tidied_at = 2 * state.reactions.len();
         }
 
         // A deletion that is not committed yet is waited for: see `receipt_waits`.

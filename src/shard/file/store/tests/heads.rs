@@ -3,10 +3,9 @@
 
 use super::*;
 
-#[tokio::test]
-async fn a_head_holds_what_the_log_told() {
-    let folder = folder();
-    let records = [
+/// Some come, one goes.
+fn records() -> [Record; 5] {
+    [
         with_key(
             created("c", &["alice", "bob", "carol"], START),
             "make",
@@ -16,9 +15,13 @@ async fn a_head_holds_what_the_log_told() {
         left("c", 3, "alice", "alice", Some("bob")),
         joined("c", 4, "bob", &["dave", "erin"]),
         message("c", 5, "dave", 2, START + 9),
-    ];
+    ]
+}
 
-    let store = one(folder.path(), &records, &[]).await;
+#[tokio::test]
+async fn a_head_holds_what_the_log_told() {
+    let folder = folder();
+    let store = one(folder.path(), &records(), &[]).await;
     let head = store
         .head(&conversation("c"))
         .await
@@ -44,11 +47,8 @@ async fn a_head_holds_what_the_log_told() {
         (head.last_seq, head.last_created, head.created),
         (Seq(5), START + 9, START)
     );
-    let recent: Vec<_> = head
-        .recent
-        .iter()
-        .map(|recent| (recent.seq, recent.source.clone()))
-        .collect();
+    let recent = head.recent.iter();
+    let recent: Vec<_> = recent.map(|one| (one.seq, one.source.clone())).collect();
     assert_eq!(recent, [(Seq(2), user("bob")), (Seq(5), user("dave"))]);
     assert_eq!(
         head.create_key,
@@ -63,7 +63,12 @@ async fn a_head_holds_what_the_log_told() {
         store.head(&conversation("other")).await.expect("reads"),
         None
     );
+}
 
+#[tokio::test]
+async fn a_departure_is_when_somebody_came_and_when_they_went() {
+    let folder = folder();
+    let store = one(folder.path(), &records(), &[]).await;
     let name = conversation("c");
     assert_eq!(
         store.departure(&name, &user("alice")).await.expect("reads"),

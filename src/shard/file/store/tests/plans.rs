@@ -13,7 +13,7 @@ const OLDEST: [&str; 4] = [
 /// Every statement that finds rows.
 fn statements() -> Vec<String> {
     let mut statements: Vec<String> = Vec::new();
-    let more: [&[&str]; 12] = [
+    let more: [&[&str]; 13] = [
         &audit::READS,
         &conversations::READS,
         &keys::READS,

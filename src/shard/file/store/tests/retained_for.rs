@@ -235,3 +235,33 @@ async fn a_file_of_before_has_its_conversations_searched_for_once_it_is_opened()
     assert_eq!(store.searched_by().await, whole);
     store.close().await;
 }
+
+#[tokio::test]
+async fn what_is_written_after_everything_went_is_the_oldest_then() {
+    let folder = folder();
+    let messages = [
+        created("c", &["alice", "bob"], START),
+        message("c", 2, "alice", 1, START + MINUTE),
+    ];
+    let store = one(folder.path(), &messages, &[]).await;
+    let mut log = PerStream::<Written>::default();
+    log.messages.entry(&messages);
+    let oldest = |store: &Store| {
+        let store = store.clone();
+        async move { store.searched_by().await.first().and_then(|row| row.1) }
+    };
+    assert_eq!(oldest(&store).await, i64::try_from(START).ok());
+
+    // Twice, for whoever writes remembers what it has seen.
+    for (seq, at) in [(3, START + 2 * MINUTE), (4, START + 3 * MINUTE)] {
+        store
+            .apply_more(&mut log, Stream::Messages, &[pruned("c", seq - 1, at)])
+            .await;
+        assert_eq!(oldest(&store).await, None);
+        let record = message("c", seq, "alice", seq, at);
+        store
+            .apply_more(&mut log, Stream::Messages, &[record])
+            .await;
+        assert_eq!(oldest(&store).await, i64::try_from(at).ok());
+    }
+}
