@@ -221,8 +221,8 @@ fn summary(row: &SqliteRow, reader: &UserId) -> Result<protocol::ConversationIte
         None => None,
     };
     let changed = protocol::Changed {
-        event: number(row, 34)?,
-        own: number(row, 35)?,
+        event: number(row, 36)?,
+        own: number(row, 37)?,
     };
 
     Ok(protocol::ConversationItem {

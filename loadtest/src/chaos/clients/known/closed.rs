@@ -4,11 +4,10 @@
 use std::time::Duration;
 
 use http::Method;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::chaos::clients::http::{Answer, Call};
 use crate::chaos::clients::known::{Pair, known, sending, strictly, write};
-use crate::chaos::history::Outcome;
 
 /// Between two conversations, in milliseconds.
 const PAUSE_MS: (u64, u64) = (300, 2_000);
@@ -26,7 +25,7 @@ pub(super) async fn run(mut pair: Pair) {
         .world
         .random
         .split("closed", u64::from(pair.admin.user));
-    while let Some(name) = pair.make(json!({})).await {
+    while let Some(name) = pair.make(None).await {
         for number in 0..MESSAGES {
             pair.send(&name, number).await;
         }
@@ -34,7 +33,8 @@ pub(super) async fn run(mut pair: Pair) {
         let path = format!("/v1/conversations/{name}");
         let delete = write(Method::DELETE, &path, None);
         let outcome = pair.admin.settle(&pair.world, 0, &delete, true).await;
-        if matches!(outcome, Outcome::Ok { .. }) {
+        if pair.is_done(&outcome) {
+            pair.looked += 1;
             for _ in 0..LOOKS {
                 look(&mut pair, &name, id.as_deref()).await;
                 if pair.world.is_over() {

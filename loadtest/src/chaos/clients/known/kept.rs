@@ -113,7 +113,8 @@ impl Truth {
 
 /// Until the load is over.
 pub(super) async fn run(mut pair: Pair) {
-    let Some(name) = pair.make(json!({"retention_s": KEPT.as_secs()})).await else {
+    let settings = json!({"retention_s": KEPT.as_secs()});
+    let Some(name) = pair.make(Some(settings)).await else {
         return;
     };
     let mut truth = Truth::default();
@@ -128,6 +129,7 @@ pub(super) async fn run(mut pair: Pair) {
         }
     }
     everything_old_goes(&mut pair, &name, &mut truth).await;
+    pair.says_whether_it_looked();
 }
 
 async fn send(pair: &mut Pair, (name, number): (&str, u64), truth: &mut Truth) {
@@ -156,6 +158,7 @@ async fn look(pair: &mut Pair, name: &str, truth: &mut Truth) -> Option<Shown> {
         pair.wrong(rule, format!("{name}: {said}"));
     }
     truth.learn(&shown);
+    pair.looked += 1;
     Some(shown)
 }
 

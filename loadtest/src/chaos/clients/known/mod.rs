@@ -52,6 +52,10 @@ struct Pair {
     /// What their conversations are named by.
     prefix: String,
     made: u32,
+    /// How often something was done, and looked at.
+    looked: u64,
+    /// Why something was not done the last time.
+    refused: Option<String>,
 }
 
 impl Pair {
@@ -64,31 +68,53 @@ impl Pair {
             stranger: Person::new(world, first + 2),
             prefix: format!("{kind}-{number}"),
             made: 0,
+            looked: 0,
+            refused: None,
         }
     }
 
     /// Makes a conversation of the two with these settings. `None`: the load is over.
-    async fn make(&mut self, settings: Value) -> Option<String> {
+    async fn make(&mut self, settings: Option<Value>) -> Option<String> {
         self.made += 1;
         let name = format!("{}-{}", self.prefix, self.made);
         let participants = [self.admin.user, self.member.user].map(user_name);
+        let mut body = json!({"participants": participants, "name": name});
+        if let (Some(settings), Some(body)) = (settings, body.as_object_mut()) {
+            body.insert("settings".to_owned(), settings);
+        }
         let write = Write {
             key: Some(format!("make-{name}")),
-            ..write(
-                Method::POST,
-                "/v1/conversations",
-                Some(json!({"participants": participants, "name": name, "settings": settings})),
-            )
+            ..write(Method::POST, "/v1/conversations", Some(body))
         };
 
         while !self.world.is_over() {
             let outcome = self.admin.settle(&self.world, 0, &write, true).await;
-            if matches!(outcome, Outcome::Ok { .. }) {
+            if self.is_done(&outcome) {
                 return Some(name);
             }
             tokio::time::sleep(AGAIN).await;
         }
+        self.says_whether_it_looked();
         None
+    }
+
+    /// Whether that was done; if not, its reason is kept.
+    fn is_done(&mut self, outcome: &Outcome) -> bool {
+        match outcome {
+            Outcome::Ok { .. } => true,
+            Outcome::Failed { code } | Outcome::Unknown { code } => {
+                self.refused = Some(code.clone());
+                false
+            }
+        }
+    }
+
+    /// At the end: one that never got to look at anything has shown nothing.
+    fn says_whether_it_looked(&self) {
+        if self.looked == 0 {
+            let said = format!("{} never came to look: {:?}", self.prefix, self.refused);
+            self.wrong("everything is served again", said);
+        }
     }
 
     /// One of them sends, with a key of its own.

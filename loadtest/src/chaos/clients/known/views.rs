@@ -90,7 +90,7 @@ impl Truth {
 /// Until the load is over.
 pub(super) async fn run(mut pair: Pair) {
     let mut random = pair.world.random.split("views", u64::from(pair.admin.user));
-    while let Some(name) = pair.make(json!({})).await {
+    while let Some(name) = pair.make(None).await {
         let mut truth = Truth::fresh();
         while !pair.world.is_over() && !truth.is_blurred() {
             let pause = random.between(PAUSE_MS.0, PAUSE_MS.1);
@@ -107,7 +107,7 @@ async fn change(pair: &mut Pair, name: &str, truth: &mut Truth, random: &mut Ran
     let write = write(Method::PUT, &path, Some(drawn.clone()));
     let outcome = pair.member.settle(&pair.world, 0, &write, true).await;
     truth.changed(&drawn, &outcome);
-    if matches!(outcome, Outcome::Failed { .. }) {
+    if !pair.is_done(&outcome) {
         tokio::time::sleep(AGAIN).await;
     }
 }
@@ -132,6 +132,7 @@ fn drawn(random: &mut Random) -> Value {
 async fn look(pair: &mut Pair, name: &str, truth: &Truth) {
     let path = format!("/v1/conversations/{name}");
     if let Some(answer) = strictly(&pair.world, &mut pair.member, &path).await {
+        pair.looked += 1;
         let wrong = match answer.status {
             200 => truth.judge(&answer.body),
             status => Some(format!("{status} {}", answer.body)),
