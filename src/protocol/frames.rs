@@ -232,6 +232,18 @@ pub(crate) enum GapReason {
     Pruned,
 }
 
+/// The fields of a `message` frame, for its schema.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(inline)]
+struct MessageFrame {
+    #[serde(flatten)]
+    message: MessageCore,
+    /// The key that the sender chose: for their own sessions, where it was sent a moment ago.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "String")]
+    client_id: Option<String>,
+}
+
 /// A frame to a client.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(tag = "t", rename_all = "lowercase")]
@@ -254,7 +266,7 @@ pub(crate) enum ServerFrame<'a> {
         resume_max_events: u64,
     },
     /// A message, the user's own included.
-    Message(&'a MessageCore),
+    Message(#[schemars(with = "MessageFrame")] &'a MessageCore),
     /// Another durable change of a conversation; its `kind` tells which fields it has.
     Event {
         /// Where it happened.

@@ -134,6 +134,7 @@ fn setup(wanted: &Wanted, seed: u64) -> Setup {
         text_bytes: 120,
         churn_ms: 1_500,
         changes: true,
+        known: true,
         regulars: false,
     };
 

@@ -170,6 +170,7 @@ fn setup(options: &Wanted, faults: &[Fault], seed: u64) -> Setup {
         text_bytes: 120,
         churn_ms: 1_500,
         changes: true,
+        known: true,
         regulars: false,
     };
 

@@ -121,6 +121,7 @@ fn setup(wanted: &Wanted, former: &Path, seed: u64) -> Setup {
             text_bytes: 120,
             churn_ms: 1_500,
             changes: true,
+            known: false,
             regulars: false,
         },
         flood: 0,

@@ -15,6 +15,19 @@ pub(crate) fn event_json(event: &Event) -> Vec<u8> {
     serde_json::to_vec(&Committed(event)).unwrap_or_default()
 }
 
+/// The message as the JSON text of its frame for its sender's own sessions: with the key that they
+/// chose for it.
+#[must_use]
+pub(crate) fn own_message_json(event: &Event, key: &str) -> Vec<u8> {
+    let mut text = event_json(event);
+    // The object is opened again for one field more.
+    text.pop();
+    text.extend_from_slice(b",\"client_id\":");
+    text.extend_from_slice(&serde_json::to_vec(key).unwrap_or_default());
+    text.push(b'}');
+    text
+}
+
 /// The event as the object of its `message` or `event` frame.
 #[derive(Debug)]
 pub(crate) struct Committed<'a>(pub &'a Event);
@@ -173,6 +186,12 @@ mod tests {
             serde_json::from_slice::<serde_json::Value>(&event_json(&event)).expect("json"),
             expected
         );
+
+        let mut own = expected;
+        own["client_id"] = "say \"it\"".into();
+        let text = own_message_json(&event, "say \"it\"");
+        let told: serde_json::Value = serde_json::from_slice(&text).expect("json");
+        assert_eq!(told, own);
     }
 
     #[test]

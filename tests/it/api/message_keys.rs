@@ -1,7 +1,7 @@
 //! Messages that are sent again under their key.
 
 use futures_util::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::server::shared;
 use crate::support::socket::Socket;
@@ -158,6 +158,7 @@ async fn the_key_of_a_request_and_the_client_id_of_a_frame_are_one_space() {
         json!({"text": "once"}),
     );
     let mut socket = Socket::ready(&server, alice.user()).await;
+    let mut bobs = Socket::ready(&server, group.members[0].user()).await;
     let frame = |id: &str, text: &str| json!({"t": "send", "conversation": group.name, "text": text, "client_id": id});
     let by_rest = alice.post_with_key(&path, &body, "one").await.expect(201);
     let answer = socket.request(frame("one", "once")).await;
@@ -166,6 +167,9 @@ async fn the_key_of_a_request_and_the_client_id_of_a_frame_are_one_space() {
         (answer.text("t"), &answer["result"]["id"]),
         ("ok", &by_rest["id"])
     );
+    let is_message = |frame: &Value| frame["t"] == "message";
+    let own = socket.find("their own message", is_message).await;
+    assert_eq!((&own["id"], own.text("client_id")), (&by_rest["id"], "one"));
 
     let refused = socket.request(frame("one", "twice")).await;
     assert_eq!(
@@ -175,6 +179,11 @@ async fn the_key_of_a_request_and_the_client_id_of_a_frame_are_one_space() {
 
     let by_frame = socket.request(frame("two", "once")).await;
     assert_eq!(by_frame.text("t"), "ok");
+
+    // Nobody else learns it.
+    let others = bobs.find("the message", is_message).await;
+    assert_eq!(others["id"], by_rest["id"]);
+    assert!(others.get("client_id").is_none(), "{others}");
 
     let again = alice.post_with_key(&path, &body, "two").await.expect(200);
     assert_eq!(again["id"], by_frame["result"]["id"]);

@@ -78,6 +78,9 @@ pub(crate) struct Shape {
     pub(crate) churn_ms: u64,
     /// Whether messages are edited and erased, and participants silenced and kept out.
     pub(crate) changes: bool,
+    /// Whether some clients have conversations of their own, whose whole truth they know: for nodes
+    /// of this version alone.
+    pub(crate) known: bool,
     /// Whether each conversation has one guest, who comes again and again. Then nobody else has
     /// devices, for what those of others are told of a conversation tells their nodes of the guest
     /// too.
@@ -279,7 +282,7 @@ impl Load {
             }
         }
 
-        if self.world.shape.changes {
+        if self.world.shape.known {
             known::start(&self.world, &mut self.working);
         }
         for number in 0..self.world.shape.readers {

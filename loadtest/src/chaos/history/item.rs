@@ -138,17 +138,26 @@ fn words(value: &Value) -> Option<Words> {
     Some(edit_of(text).map_or(Words::First, Words::Edit))
 }
 
-/// FNV-1a over those fields that count, in the order of their names.
+/// FNV-1a over those fields that count, in the order of their names. A field that is null is as if
+/// it were not there: a node of the version before does not know it.
 fn digest(value: &Value, counts: impl Fn(&str) -> bool) -> u64 {
     let mut own = value.clone();
     if let Some(fields) = own.as_object_mut() {
         fields.retain(|name, _| counts(name));
-        fields.sort_keys();
     }
+    drop_nulls(&mut own);
     let text = own.to_string();
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     })
+}
+
+fn drop_nulls(value: &mut Value) {
+    if let Some(fields) = value.as_object_mut() {
+        fields.retain(|_, field| !field.is_null());
+        fields.sort_keys();
+        fields.values_mut().for_each(drop_nulls);
+    }
 }
 
 #[cfg(test)]
@@ -172,6 +181,18 @@ mod tests {
         );
         answer["created"] = json!(8);
         assert_ne!(item(&frame).unwrap().digest, item(&answer).unwrap().digest);
+    }
+
+    #[test]
+    fn what_a_node_of_the_version_before_does_not_know_is_no_difference_while_it_is_null() {
+        let created = |settings: Value| {
+            let value = json!({"t": "event", "kind": "created", "seq": 1, "by": "u1",
+                "participants": ["u1"], "settings": settings});
+            item(&value).unwrap().digest
+        };
+        let (former, later) = (json!({"post": "all"}), json!({"x": null, "post": "all"}));
+        assert_eq!(created(former.clone()), created(later));
+        assert_ne!(created(former), created(json!({"x": 60, "post": "all"})));
     }
 
     #[test]

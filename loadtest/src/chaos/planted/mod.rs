@@ -131,6 +131,7 @@ async fn attempt_of(wanted: &Wanted, one: &Scenario, seed: u64) -> Result<Verdic
         text_bytes: 60,
         churn_ms: one.churn_ms,
         changes: one.stage.changes(),
+        known: one.stage.changes(),
         regulars: one.regulars,
     };
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use crate::ids::{Epoch, SessionId};
+use crate::ids::{Epoch, SessionId, UserId};
 use crate::log::record::{Event, EventKind};
 use crate::node::session::board::Board;
 use crate::node::session::board::entries::{Feed, Place};
@@ -59,14 +59,18 @@ impl Board {
             return;
         };
         feed.known = feed.known.max(Some(event.seq));
-        let mut post: Option<Post<'_>> = None;
+        let mut posts = Posts::of(event);
         let mut behind = Vec::new();
-        for Place {
-            session, cursor, ..
-        } in feed
-            .members
-            .values_mut()
-            .flat_map(|member| &mut member.places)
+        let places = feed.members.iter_mut().flat_map(|(user, member)| {
+            let places = member.places.iter_mut();
+            places.map(move |place| (user, place))
+        });
+        for (
+            user,
+            Place {
+                session, cursor, ..
+            },
+        ) in places
         {
             if paced && matches!(cursor, Cursor::Live { .. }) && !session.has_room() {
                 cursor.fall_behind();
@@ -75,9 +79,7 @@ impl Board {
             }
             match cursor.pushed(event.seq) {
                 Pushed::Deliver => {
-                    let post = post.get_or_insert_with(|| {
-                        Post::new(render::event_json(event), Some(Mark::of(event)))
-                    });
+                    let post = posts.of_user(user);
                     if !has_place(session, post) {
                         telemetry::SESSION_BEHIND.add(1, &[]);
                         cursor.take_back();
@@ -89,7 +91,9 @@ impl Board {
             }
         }
 
-        behind.extend(post.map_or_else(Vec::new, |post| send_event(post, feed)));
+        for post in posts.all.into_iter().chain(posts.own) {
+            behind.extend(send_event(post, feed));
+        }
         for session in behind {
             self.enqueue(session, &event.conversation);
         }
@@ -110,6 +114,45 @@ impl Board {
             EventKind::Closed { .. } => self.closed_seen(&event.conversation, event.seq),
             EventKind::Message { source, .. } => self.watching.acted(source, &event.conversation),
             _ => {}
+        }
+    }
+}
+
+/// The frames of an event, each made when somebody is to get it.
+struct Posts<'a> {
+    event: &'a Event,
+    /// Whose message it is, and the key that they chose for it: their own sessions are told it.
+    keyed: Option<(&'a UserId, &'a str)>,
+    all: Option<Post<'a>>,
+    own: Option<Post<'a>>,
+}
+
+impl<'a> Posts<'a> {
+    fn of(event: &'a Event) -> Self {
+        let chosen = event.key.as_ref().filter(|key| !key.stamped);
+        let keyed = match (&event.kind, chosen) {
+            (EventKind::Message { source, .. }, Some(key)) => Some((source, &*key.key)),
+            _ => None,
+        };
+        Self {
+            event,
+            keyed,
+            all: None,
+            own: None,
+        }
+    }
+
+    fn of_user(&mut self, user: &UserId) -> &mut Post<'a> {
+        let event = self.event;
+        let post = |text| Post::new(text, Some(Mark::of(event)));
+        match self.keyed {
+            Some((source, key)) if source == user => {
+                let own = || post(render::own_message_json(event, key));
+                self.own.get_or_insert_with(own)
+            }
+            _ => self
+                .all
+                .get_or_insert_with(|| post(render::event_json(event))),
         }
     }
 }
