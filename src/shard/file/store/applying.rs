@@ -134,7 +134,7 @@ impl Writer {
         match script.commit(connection).await {
             Ok(changed) => {
                 if let Some((which, messages)) = new {
-                    report_ignored(self.shard, changed.by(which), messages);
+                    self.note_ignored(changed.by(which), messages);
                 }
                 Ok((clockwork, quarantined))
             }
@@ -145,6 +145,18 @@ impl Writer {
                 Err(error)
             }
         }
+    }
+
+    /// Takes note of messages whose ids were in the file already. One that was remembered by such a
+    /// message alone may hold nothing, which only the file can tell.
+    fn note_ignored(&mut self, written: u64, messages: usize) {
+        let ignored = (messages as u64).saturating_sub(written);
+        if ignored == 0 {
+            return;
+        }
+        self.last_seqs.forget();
+        let shard = self.shard;
+        tracing::error!(%shard, ignored, "messages with ids that are in the file already were not written again");
     }
 
     /// Takes note of a transaction that is in the file.
@@ -202,13 +214,6 @@ fn add_progress(
             .bind(int(clockwork.mark_ts))
             .bind(stream.as_str())
     });
-}
-
-fn report_ignored(shard: ShardId, written: u64, messages: usize) {
-    let ignored = (messages as u64).saturating_sub(written);
-    if ignored > 0 {
-        tracing::error!(%shard, ignored, "messages with ids that are in the file already were not written again");
-    }
 }
 
 /// What keeping an entry goes by.

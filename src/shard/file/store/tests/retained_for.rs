@@ -265,3 +265,30 @@ async fn what_is_written_after_everything_went_is_the_oldest_then() {
         assert_eq!(oldest(&store).await, i64::try_from(at).ok());
     }
 }
+
+#[tokio::test]
+async fn a_message_that_was_not_written_does_not_hide_that_nothing_is_held() {
+    let folder = folder();
+    let messages = [
+        created("c", &["alice"], START),
+        created("d", &["alice"], START),
+        message("d", 2, "alice", 7, START),
+    ];
+    let store = one(folder.path(), &messages, &[]).await;
+    let mut log = PerStream::<Written>::default();
+    log.messages.entry(&messages);
+
+    let gone = pruned("c", 1, START);
+    store.apply_more(&mut log, Stream::Messages, &[gone]).await;
+    // Its id is that of the message in the other one.
+    let taken = message("c", 2, "alice", 7, START + MINUTE);
+    store.apply_more(&mut log, Stream::Messages, &[taken]).await;
+    assert_eq!(store.searched_by().await[0].1, None);
+
+    let at = START + 2 * MINUTE;
+    let record = message("c", 3, "alice", 8, at);
+    store
+        .apply_more(&mut log, Stream::Messages, &[record])
+        .await;
+    assert_eq!(store.searched_by().await[0].1, i64::try_from(at).ok());
+}
