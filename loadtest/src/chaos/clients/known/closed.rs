@@ -10,11 +10,11 @@ use crate::chaos::clients::http::{Answer, Call};
 use crate::chaos::clients::known::{Pair, known, sending, strictly, write};
 
 /// Between two conversations, in milliseconds.
-const PAUSE_MS: (u64, u64) = (300, 2_000);
+const PAUSE_MS: (u64, u64) = (500, 3_000);
 /// Messages of each.
 const MESSAGES: u64 = 3;
 /// Looks at each, and the pause before the next.
-const LOOKS: usize = 4;
+const LOOKS: usize = 2;
 const BETWEEN: Duration = Duration::from_millis(700);
 
 const RULE: &str = "a deleted conversation is closed to everybody";

@@ -24,8 +24,8 @@ mod views;
 
 /// Whose conversations these are: nobody of the rest of the load.
 const FIRST_USER: u32 = 800_000;
-/// How many of each kind there are.
-const OF_EACH: u32 = 4;
+/// How many of each kind there are. Few: each of them asks a lot.
+const OF_EACH: u32 = 2;
 /// Before what was refused is tried again.
 const AGAIN: Duration = Duration::from_millis(500);
 

@@ -13,6 +13,8 @@ use crate::chaos::random::Random;
 
 /// Between two changes, in milliseconds.
 const PAUSE_MS: (u64, u64) = (150, 900);
+/// Looks by name for one in the list.
+const LISTED_EVERY: u64 = 4;
 /// Attempts of unknown outcome, after which nothing is sure of a conversation any more.
 const LATE_MAX: usize = 4;
 
@@ -128,7 +130,7 @@ fn drawn(random: &mut Random) -> Value {
     Value::Object(drawn)
 }
 
-/// By name, and in the list, where their index says what is pinned.
+/// By name, and sometimes in the list, for which all owners of their conversations are asked.
 async fn look(pair: &mut Pair, name: &str, truth: &Truth) {
     let path = format!("/v1/conversations/{name}");
     if let Some(answer) = strictly(&pair.world, &mut pair.member, &path).await {
@@ -142,6 +144,9 @@ async fn look(pair: &mut Pair, name: &str, truth: &Truth) {
         }
     }
 
+    if !pair.looked.is_multiple_of(LISTED_EVERY) {
+        return;
+    }
     let list = "/v1/conversations?limit=200";
     let Some(answer) = strictly(&pair.world, &mut pair.member, list).await else {
         return;
