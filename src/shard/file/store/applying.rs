@@ -147,8 +147,8 @@ impl Writer {
         }
     }
 
-    /// Takes note of messages whose ids were in the file already. One that was remembered by such a
-    /// message alone may hold nothing, which only the file can tell.
+    /// Takes note of messages that were passed over, for their ids were in the file already. A
+    /// conversation that is remembered for one of them may hold nothing: the file is asked again.
     fn note_ignored(&mut self, written: u64, messages: usize) {
         let ignored = (messages as u64).saturating_sub(written);
         if ignored == 0 {
